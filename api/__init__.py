@@ -1,0 +1,1 @@
+"""FastAPI: collector, REST, WebSocket, dashboard, metrics."""

@@ -1,0 +1,1 @@
+"""Figures by commit; nothing imports this."""

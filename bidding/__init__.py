@@ -1,0 +1,1 @@
+"""Value models, bid strategies, pacing, explanations. Pure: usable from a notebook with nothing running."""

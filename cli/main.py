@@ -1,0 +1,21 @@
+"""The `penstock` command."""
+
+from __future__ import annotations
+
+import typer
+
+app = typer.Typer(
+    name="penstock",
+    help="Real-time streaming and decisioning for advertising.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+)
+
+
+@app.callback()
+def main() -> None:
+    """Commands register below, one module each; a module imports heavy parts inside its command."""
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,36 @@
+"""Settings: read once from the environment, frozen, handed down as plain arguments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Every `PENSTOCK_*` variable. `docs/settings.md` lists them; a test holds the two together."""
+
+    model_config = SettingsConfigDict(env_prefix="PENSTOCK_", frozen=True, extra="ignore")
+
+    data_dir: Path = Field(Path(".penstock"), description="Where the embedded parts keep their files.")
+    host: str = Field("127.0.0.1", description="Address the api binds to; anything but loopback needs api_keys.")
+    port: int = Field(8000, description="Port of the api.")
+    api_keys: str = Field("", description="Comma-separated `key:organisation` pairs; empty: loopback only, no key.")
+    landing_hosts: str = Field("", description="Comma-separated hosts that /api/v1/click may redirect to.")
+    kafka: str = Field("", description="Kafka bootstrap servers; empty: the local log in data_dir.")
+    clickhouse: str = Field("", description="ClickHouse URL, http://user:password@host:8123/database; empty: chDB.")
+    clickhouse_port: int = Field(8123, description="Port of the chDB service.")
+    redis: str = Field("", description="Redis URL; empty: live state in the memory of the api.")
+    database: str = Field("", description="SQLAlchemy URL of the control plane; empty: SQLite in data_dir.")
+    partitions: int = Field(2, ge=1, le=1024, description="Partitions of topic events, fixed when it is made.")
+    shards: int = Field(1, ge=1, le=256, description="Shards of the dataflow's state, fixed for a recovery store.")
+    dedupe_ids: int = Field(
+        4_194_304, ge=1_024, description="Event ids remembered per shard: at least this many, at most twice."
+    )
+    epoch_seconds: float = Field(10.0, gt=0, description="Time between two snapshots of the dataflow's state.")
+    log_retention_hours: float = Field(168.0, gt=0, description="Age at which the local log drops a segment.")
+    log_retention_bytes: int = Field(20 * 2**30, gt=0, description="Size at which the local log drops segments.")
+    raw_ttl_days: int = Field(90, ge=1, description="Days that raw events stay in ClickHouse.")
+    window_ttl_days: int = Field(1826, ge=1, description="Days that KPI windows stay in ClickHouse.")
+    metrics_port: int = Field(0, description="First port for the metrics of flow, store and actuate; 0: none.")

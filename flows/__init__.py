@@ -1,0 +1,1 @@
+"""The Bytewax shell around flows.logic: sources, stages, sinks."""

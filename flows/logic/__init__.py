@@ -1,0 +1,1 @@
+"""What the dataflow decides, without Bytewax: dedupe, KPIs, reach, budgets. Pure."""

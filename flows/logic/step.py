@@ -1,0 +1,47 @@
+"""What moves between the two keyed stages: one span of a partition, or a control point between two spans."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from schemas.batch import EventBatch
+from schemas.control import ControlRecord
+from schemas.decisions import Decision
+from schemas.kpis import KpiBatch, Verdicts
+from schemas.live import CampaignLive
+
+
+@dataclass(slots=True)
+class Step:
+    """A part of one span of a partition, on its way to one shard.
+
+    Every span goes to every shard, empty where it has nothing for it, so that a campaign shard knows when it has all
+    parts of a span and can put the rows back into log order. A span is either events (`batch`) or a control point
+    (`tick`): the clock of `events.order` and the control records that came into force there.
+    """
+
+    partition: int
+    first_offset: int
+    next_offset: int
+    # The log clock: the last order entry's. The only clock that decisions may see.
+    now_ms: int
+    # Wall clock when the span was read: paces live rows, never part of a decision.
+    read_ms: int
+    # Which of `parts` event shards this part came through.
+    part: int = 0
+    parts: int = 1
+    tick: bool = False
+    control: list[ControlRecord] = field(default_factory=list)
+    batch: EventBatch | None = None
+    duplicates: list[int] = field(default_factory=list)
+    dead: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Output:
+    """What a campaign shard has to say after one span."""
+
+    decisions: list[Decision] = field(default_factory=list)
+    kpis: list[KpiBatch] = field(default_factory=list)
+    verdicts: list[Verdicts] = field(default_factory=list)
+    live: list[CampaignLive] = field(default_factory=list)

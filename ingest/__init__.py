@@ -1,0 +1,1 @@
+"""Events in: admission, the local log, Kafka, replay readers, the market simulator."""

@@ -1,0 +1,153 @@
+"""Campaign definitions: what people and APIs send, checked in full."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+from schemas.decisions import Mode
+from schemas.events import DEFAULT_ORG, MICROS_MAX
+
+# A budget of ten million units a day is the largest anyone may set by accident.
+BUDGET_MICROS_MAX: Final = 10_000_000 * 10**6
+HOURS_OF_WEEK: Final = 168
+
+Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:\-]{1,128}$")]
+BudgetMicros = Annotated[int, Field(gt=0, le=BUDGET_MICROS_MAX, strict=True)]
+PriceMicros = Annotated[int, Field(gt=0, le=MICROS_MAX, strict=True)]
+
+
+class CampaignStatus(StrEnum):
+    """What a person wants of the campaign; whether it runs also depends on budgets and dates."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    ARCHIVED = "archived"
+
+
+class Strategy(StrEnum):
+    """How bids are set."""
+
+    MANUAL = "manual"
+    MAX_CLICKS = "max_clicks"
+    MAX_CONVERSIONS = "max_conversions"
+    TARGET_CPA = "target_cpa"
+    TARGET_ROAS = "target_roas"
+
+
+class Bidding(BaseModel):
+    """A campaign's bid strategy. Prices are micros of the campaign's currency per thousand impressions (CPM)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    strategy: Strategy = Strategy.MANUAL
+    mode: Mode = Mode.AUTO
+    # The fixed bid of `manual`, the first bid of the others.
+    bid_micros: PriceMicros | None = None
+    bid_floor_micros: PriceMicros | None = None
+    bid_cap_micros: PriceMicros | None = None
+    target_cpa_micros: PriceMicros | None = None
+    target_roas: Annotated[float, Field(gt=0, le=1_000)] | None = None
+    # A bid never moves by more than this share in one step.
+    max_change: Annotated[float, Field(gt=0, le=1)] = 0.3
+    # No goal steering before this many conversions (clicks for max_clicks) were seen.
+    learning_events: Annotated[int, Field(ge=0, le=100_000)] = 20
+    cooldown_ms: Annotated[int, Field(ge=1_000, le=86_400_000)] = 60_000
+    # Share of spend that may go to trying other bids.
+    exploration_share: Annotated[float, Field(ge=0, le=0.2)] = 0.0
+    auction: Literal["first", "second"] = "second"
+    pacing: Literal["even", "asap"] = "even"
+    # Hours of the week (0 = Monday 00:00, campaign time zone) in which it runs; None means all.
+    day_parts: list[Annotated[int, Field(ge=0, lt=HOURS_OF_WEEK)]] | None = None
+    portfolio_id: Identifier | None = None
+
+    @model_validator(mode="after")
+    def _goal_is_complete(self) -> Self:
+        if self.strategy is Strategy.TARGET_CPA and self.target_cpa_micros is None:
+            raise ValueError("target_cpa needs target_cpa_micros")
+        if self.strategy is Strategy.TARGET_ROAS and self.target_roas is None:
+            raise ValueError("target_roas needs target_roas")
+        if self.strategy is Strategy.MANUAL and self.bid_micros is None:
+            raise ValueError("manual needs bid_micros")
+        floor, cap = self.bid_floor_micros, self.bid_cap_micros
+        if floor is not None and cap is not None and floor > cap:
+            raise ValueError("bid_floor_micros is above bid_cap_micros")
+        return self
+
+
+class PlatformLink(BaseModel):
+    """Where a campaign lives on an ad platform."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    platform: Literal["google", "facebook", "tiktok", "linkedin", "twitter", "openrtb"]
+    account_id: Identifier
+    # The platform's own ids: campaign, and what carries the bid and the budget where that is another object.
+    campaign_ref: str
+    ad_group_ref: str | None = None
+    budget_ref: str | None = None
+
+
+class Campaign(BaseModel):
+    """A campaign's definition.
+
+    Times are RFC 3339 with a zone or integer milliseconds, and integer milliseconds inside. The day, and the week from
+    Monday, follow `time_zone`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    campaign_id: Identifier
+    org_id: Identifier = DEFAULT_ORG
+    name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+    time_zone: str = "UTC"
+    daily_budget_micros: BudgetMicros | None = None
+    weekly_budget_micros: BudgetMicros | None = None
+    total_budget_micros: BudgetMicros | None = None
+    start_ms: int | None = None
+    end_ms: int | None = None
+    status: CampaignStatus = CampaignStatus.ACTIVE
+    bidding: Bidding | None = None
+    platforms: list[PlatformLink] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_names(cls, given: Any) -> Any:
+        """`id`, `start` and `end` are accepted for campaign_id, start_ms and end_ms."""
+        if not isinstance(given, dict):
+            return given
+        renamed = dict(given)
+        for short, field in (("id", "campaign_id"), ("start", "start_ms"), ("end", "end_ms")):
+            if short in renamed and field not in renamed:
+                renamed[field] = renamed.pop(short)
+        return renamed
+
+    @field_validator("time_zone")
+    @classmethod
+    def _zone_exists(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(f"{name!r} is not an IANA time zone, such as Europe/Berlin") from error
+        return name
+
+    @field_validator("start_ms", "end_ms", mode="before")
+    @classmethod
+    def _instant(cls, given: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        moment = datetime.fromisoformat(given)
+        if moment.tzinfo is None:
+            raise ValueError("needs a time zone, such as 2026-01-31T09:00:00+01:00")
+        return round(moment.timestamp() * 1_000)
+
+    @model_validator(mode="after")
+    def _ends_after_start(self) -> Self:
+        if self.start_ms is not None and self.end_ms is not None and self.end_ms <= self.start_ms:
+            raise ValueError("end is not after start")
+        return self

@@ -1,0 +1,92 @@
+"""Live rows: what the dataflow and the store tell browsers through topic `live`. Losing one is harmless."""
+
+from __future__ import annotations
+
+import msgspec
+
+from schemas.kpis import Counters
+
+
+class BudgetState(msgspec.Struct, kw_only=True):
+    """One budget and what is spent of it in its current period."""
+
+    period: str  # "day", "week" or "total"
+    budget_micros: int
+    spent_micros: int
+    in_flight_micros: int
+    period_start_ms: int
+    # None for a total budget without an end.
+    period_end_ms: int | None
+
+
+class CampaignLive(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The state of one campaign now; complete in itself, so that the last row of a campaign is all one needs."""
+
+    org_id: str
+    campaign_id: str
+    name: str
+    currency: str
+    time_zone: str
+    # "active", "paused", "scheduled", "ended", "unknown" (events without a definition)
+    state: str
+    state_reason: str | None
+    # Version of the definition it follows.
+    version: int
+    # Event-time watermark of the campaign, and the log clock when this row was made.
+    watermark_ms: int
+    now_ms: int
+    today: Counters
+    total: Counters
+    rolling: dict[str, Counters]
+    # The newest 10 s window and the one before, for spark lines: (window_start_ms, counters).
+    windows: list[tuple[int, Counters]]
+    budgets: list[BudgetState]
+    # What bidding has set; empty without a strategy.
+    bidding: dict[str, float | int | str | None] = {}
+
+
+class LiveFrame(msgspec.Struct, kw_only=True, tag="campaigns", tag_field="kind"):
+    """Rows of campaigns that changed."""
+
+    now_ms: int
+    rows: list[CampaignLive]
+
+
+class FlowStatus(msgspec.Struct, kw_only=True, tag="flow", tag_field="kind"):
+    """How the dataflow is doing, once a second."""
+
+    now_ms: int
+    worker: int
+    events_per_second: float
+    lag_records: int
+    lag_bytes: int
+    watermark_ms: int
+    dead_letters: int
+    duplicates: int
+    late: int
+    epoch_ms: float
+
+
+class StoreStatus(msgspec.Struct, kw_only=True, tag="store", tag_field="kind"):
+    """How the writer into ClickHouse is doing; `error` is None when all is well."""
+
+    now_ms: int
+    state: str  # "ok", "behind" or "down"
+    lag_records: int
+    error: str | None
+
+
+LiveRecord = LiveFrame | FlowStatus | StoreStatus
+
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[LiveRecord] = msgspec.json.Decoder(LiveRecord)
+
+
+def encode_live(record: LiveRecord) -> bytes:
+    """The bytes of one record of topic `live`."""
+    return _encoder.encode(record)
+
+
+def decode_live(record: bytes) -> LiveRecord:
+    """The live record in the bytes; raises msgspec.ValidationError on anything else."""
+    return _decoder.decode(record)
