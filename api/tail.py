@@ -1,0 +1,52 @@
+"""Follow a topic in the background: what the api keeps in memory is rebuilt from the log and kept up to date."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Final
+
+from schemas.log import Chunk, Log, LogUnavailableError, OffsetGoneError
+
+_log = logging.getLogger(__name__)
+
+# A read waits in a thread of its own, so that tails never take the threads that requests need.
+TAILS_MAX: Final = 16
+READ_WAIT_S: Final = 0.25
+READ_BYTES: Final = 1 << 20
+# Between two tries while the log is away.
+RETRY_S: Final = 0.5
+
+_threads = ThreadPoolExecutor(max_workers=TAILS_MAX, thread_name_prefix="tail")
+
+
+async def follow(
+    log: Log, topic: str, partition: int, offset: int, handle: Callable[[Chunk], None], stop: asyncio.Event
+) -> None:
+    """Call `handle` on the event loop with every chunk from `offset` on, until `stop` is set.
+
+    Goes on where the log starts when retention passed it by, and tries again while the log is unavailable. A chunk
+    that makes `handle` raise is reported and left behind, so that one bad record cannot stop what follows it.
+    """
+    loop = asyncio.get_running_loop()
+    while not stop.is_set():
+        try:
+            chunk = await loop.run_in_executor(_threads, log.read, topic, partition, offset, READ_BYTES, READ_WAIT_S)
+        except OffsetGoneError as gone:
+            offset = gone.begin
+            continue
+        except LogUnavailableError as error:
+            _log.warning("cannot follow %s/%d, trying again: %s", topic, partition, error)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), RETRY_S)
+            continue
+        if chunk is None:
+            continue
+        offset = chunk.next_offset
+        try:
+            handle(chunk)
+        except Exception:
+            _log.exception("a chunk of %s/%d up to offset %d was left out", topic, partition, offset)

@@ -1,0 +1,72 @@
+"""Following a topic in the background."""
+
+from __future__ import annotations
+
+import asyncio
+
+from api.tail import follow
+from schemas.log import Chunk
+from tests.support.memory_log import MemoryLog
+from tests.support.until import until
+
+
+class _Tail:
+    """A tail of topic control that gathers records."""
+
+    def __init__(self, log: MemoryLog, offset: int = 0) -> None:
+        self.seen: list[bytes] = []
+        self.stop = asyncio.Event()
+        self.task = asyncio.create_task(follow(log, "control", 0, offset, self.take, self.stop))
+
+    def take(self, chunk: Chunk) -> None:
+        self.seen.extend(chunk.records())
+        if b"bad" in chunk.records():
+            raise ValueError("a handler's own failure")
+
+    async def end(self) -> None:
+        self.stop.set()
+        await asyncio.wait_for(self.task, 5)
+
+
+async def test_a_tail_sees_what_is_there_and_what_comes_later() -> None:
+    log = MemoryLog()
+    log.append("control", 0, [b"a", b"b"])
+    tail = _Tail(log)
+    await until(lambda: len(tail.seen) == 2)
+    log.append("control", 0, [b"c"])
+    await until(lambda: len(tail.seen) == 3)
+    await tail.end()
+    assert tail.seen == [b"a", b"b", b"c"]
+
+
+async def test_a_tail_goes_on_after_the_log_was_away() -> None:
+    log = MemoryLog()
+    log.down = True
+    tail = _Tail(log)
+    log.down = False
+    log.append("control", 0, [b"a"])
+    await until(lambda: len(tail.seen) == 1)
+    await tail.end()
+    assert tail.seen == [b"a"]
+
+
+async def test_a_tail_goes_on_where_retention_left_the_log() -> None:
+    log = MemoryLog()
+    kept_from = log.append("control", 0, [b"old"])
+    log.append("control", 0, [b"new"])
+    log.drop_before("control", 0, kept_from)
+    tail = _Tail(log)
+    await until(lambda: len(tail.seen) == 1)
+    await tail.end()
+    assert tail.seen == [b"new"]
+
+
+async def test_a_handler_that_fails_on_one_chunk_gets_the_next() -> None:
+    log = MemoryLog()
+    log.append("control", 0, [b"bad"])
+    tail = _Tail(log)
+    await until(lambda: len(tail.seen) == 1)
+    log.append("control", 0, [b"good"])
+    await until(lambda: len(tail.seen) == 2)
+    await tail.end()
+    assert tail.seen == [b"bad", b"good"]

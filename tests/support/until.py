@@ -1,0 +1,13 @@
+"""Wait for a condition with a deadline, in place of a sleep."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+
+async def until(condition: Callable[[], object], deadline_s: float = 5.0) -> None:
+    """Return once `condition()` is true; raises TimeoutError at the deadline."""
+    async with asyncio.timeout(deadline_s):
+        while not condition():
+            await asyncio.sleep(0.005)  # noqa: ASYNC110 - the condition belongs to a part that has no event to await
