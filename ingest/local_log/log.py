@@ -1,0 +1,225 @@
+"""The log as files: append-only NDJSON segments, one folder a partition, offset = byte position."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from ingest.local_log.layout import GroupOffsets, agree_on_partitions
+from ingest.local_log.reader import OutsideError, PartitionReader
+from ingest.local_log.segments import sync_folder
+from ingest.local_log.upkeep import compact, expired, remove, sealed_segments
+from ingest.local_log.writer import PartitionWriter
+from schemas.log import Chunk, LogUnavailableError, OffsetGoneError
+from schemas.topics import CONTROL, LIVE, PARTITIONED_LIKE_EVENTS
+
+SEGMENT_BYTES: Final = 64 * 2**20
+# Live rows serve browsers that are connected now; nobody reads older ones.
+LIVE_SEGMENT_BYTES: Final = 8 * 2**20
+LIVE_RETENTION_MS: Final = 600_000
+# A compacted topic smaller than this is read in milliseconds; rewriting it would gain nothing.
+COMPACT_BYTES: Final = 16 * 2**20
+COMPACTED: Final = (CONTROL,)
+# A reader at the tail looks again after the shortest wait, then less and less often up to the longest.
+_WAIT_SHORTEST_S: Final = 0.000_5
+_WAIT_LONGEST_S: Final = 0.005
+_NAME = re.compile(r"^[a-z][a-z0-9._-]{0,63}$")
+
+
+class LocalLog:
+    """`schemas.log.Log` on files below `root`; any number of threads and processes may share them.
+
+    `partitions` counts those of `events` and `events.order`; it is fixed when the log is made, and ValueError is
+    raised for another number. Sealed segments go when they were last written `retention_ms` ago, or when all
+    together are larger than `retention_bytes` (None: kept); the look happens whenever a segment is begun.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        partitions: int,
+        segment_bytes: int = SEGMENT_BYTES,
+        fsync: bool = True,
+        retention_bytes: int | None = None,
+        retention_ms: int | None = None,
+        compact_bytes: int = COMPACT_BYTES,
+    ) -> None:
+        self.root = root
+        self._segment_bytes = segment_bytes
+        self._fsync = fsync
+        self._retention_bytes = retention_bytes
+        self._retention_ms = retention_ms
+        self._compact_bytes = compact_bytes
+        # Begin and end of a compacted topic when it was last compacted by this process.
+        self._compacted: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self._writers: dict[tuple[str, int], PartitionWriter] = {}
+        self._readers: dict[tuple[str, int], PartitionReader] = {}
+        with _clear_errors(str(root)):
+            root.mkdir(parents=True, exist_ok=True)
+            self._partitions = agree_on_partitions(root, partitions)
+        self._groups = GroupOffsets(root / ".groups", fsync=fsync)
+
+    def partitions(self, topic: str) -> int:
+        """Number of partitions of a topic."""
+        return self._partitions if topic in PARTITIONED_LIKE_EVENTS else 1
+
+    def append(self, topic: str, partition: int, records: Sequence[bytes], *, keys: Sequence[str] | None = None) -> int:
+        """Append records in order; the offset behind the last, once on disk. `keys` are not needed here.
+
+        Raises LogUnavailableError, and ValueError for a record with a newline in it.
+        """
+        if not records:
+            return self.end(topic, partition)
+        payload = b"\n".join(records) + b"\n"
+        if payload.count(b"\n") != len(records):
+            raise ValueError(f"{topic}/{partition}: a record holds a newline; a line is one record")
+        writer = self._writer(topic, partition)
+        rolls = writer.rolls
+        with _clear_errors(f"{topic}/{partition}"):
+            end = writer.append(payload)
+            if writer.rolls != rolls:
+                self.enforce_retention(time.time_ns() // 1_000_000)
+            if topic in COMPACTED:
+                self._compact_when_grown(topic, end)
+        return end
+
+    def read(self, topic: str, partition: int, offset: int, max_bytes: int, timeout_s: float = 0.0) -> Chunk | None:
+        """Whole records from `offset` on, at most about max_bytes but at least one; None when there is none in time.
+
+        Raises OffsetGoneError when retention has removed the offset, or when it is none of this log's.
+        """
+        reader = self._reader(topic, partition)
+        deadline = time.monotonic() + timeout_s
+        wait_s = _WAIT_SHORTEST_S
+        while True:
+            try:
+                with _clear_errors(f"{topic}/{partition}"):
+                    lines = reader.read(offset, max_bytes)
+            except OutsideError as outside:
+                raise OffsetGoneError(topic, partition, offset, outside.begin) from outside
+            if lines is not None:
+                start = lines.first_offset
+                return Chunk(topic, partition, lines.payload, start, start + len(lines.payload))
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                return None
+            time.sleep(min(wait_s, left_s))
+            wait_s = min(wait_s * 1.5, _WAIT_LONGEST_S)
+
+    def begin(self, topic: str, partition: int) -> int:
+        """The oldest offset that can be read; 0 for an empty partition."""
+        with _clear_errors(f"{topic}/{partition}"):
+            return self._reader(topic, partition).begin()
+
+    def end(self, topic: str, partition: int) -> int:
+        """The offset behind the last whole record; 0 for an empty partition."""
+        with _clear_errors(f"{topic}/{partition}"):
+            return self._reader(topic, partition).end()
+
+    def commit(self, group: str, topic: str, partition: int, offset: int) -> None:
+        """Remember that `group` is done with everything before `offset`."""
+        self._check(topic, partition)
+        with _clear_errors(f"offsets of {group}"):
+            self._groups.commit(group, topic, partition, offset)
+
+    def committed(self, group: str, topic: str, partition: int) -> int | None:
+        """The offset last committed by `group`; None when it never did."""
+        self._check(topic, partition)
+        with _clear_errors(f"offsets of {group}"):
+            return self._groups.committed(group, topic, partition)
+
+    def groups(self) -> list[str]:
+        """Names of the groups that ever committed an offset."""
+        return self._groups.names()
+
+    def enforce_retention(self, now_ms: int) -> int:
+        """Remove segments that are too old or too many; how many there were. Active segments always stay."""
+        sealed = {folder: sealed_segments(folder) for folder in self._folders()}
+        live = [one for folder, found in sealed.items() if folder.parent.name == LIVE for one in found]
+        others = [
+            one for folder, found in sealed.items() if folder.parent.name not in (*COMPACTED, LIVE) for one in found
+        ]
+        oldest_ms = 0 if self._retention_ms is None else now_ms - self._retention_ms
+        bytes_max = 2**63 if self._retention_bytes is None else self._retention_bytes
+        return remove(
+            expired(others, oldest_ms=oldest_ms, sealed_bytes_max=bytes_max)
+            + expired(live, oldest_ms=now_ms - LIVE_RETENTION_MS, sealed_bytes_max=4 * LIVE_SEGMENT_BYTES)
+        )
+
+    def compact(self, topic: str) -> int:
+        """Rewrite a topic as the last record of each key (JSON field "key"); its new first offset."""
+        begins = [compact(self._writer(topic, number), fsync=self._fsync) for number in range(self.partitions(topic))]
+        return begins[0]
+
+    def close(self) -> None:
+        """Close the files; nothing is pending, since append returns when records are on disk."""
+        with self._lock:
+            for writer in self._writers.values():
+                writer.close()
+            for reader in self._readers.values():
+                reader.close()
+            self._writers.clear()
+            self._readers.clear()
+
+    def _compact_when_grown(self, topic: str, end: int) -> None:
+        """Compact when the topic is beyond its bound and twice as large as after the last time."""
+        size = end - self.begin(topic, 0)
+        if size > max(self._compact_bytes, 2 * self._compacted.get(topic, 0)):
+            begin = self.compact(topic)
+            self._compacted[topic] = self.end(topic, 0) - begin
+
+    def _writer(self, topic: str, partition: int) -> PartitionWriter:
+        with self._lock:
+            found = self._writers.get((topic, partition))
+            if found is None:
+                is_live = topic == LIVE
+                found = self._writers[topic, partition] = PartitionWriter(
+                    self._folder(topic, partition),
+                    segment_bytes=min(LIVE_SEGMENT_BYTES, self._segment_bytes) if is_live else self._segment_bytes,
+                    fsync=self._fsync and not is_live,
+                )
+            return found
+
+    def _reader(self, topic: str, partition: int) -> PartitionReader:
+        # Once per poll: the dictionary is read without the lock, which the interpreter makes safe.
+        found = self._readers.get((topic, partition))
+        if found is None:
+            with self._lock:
+                folder = self._folder(topic, partition)
+                found = self._readers.setdefault((topic, partition), PartitionReader(folder))
+        return found
+
+    def _folder(self, topic: str, partition: int) -> Path:
+        self._check(topic, partition)
+        folder = self.root / topic / str(partition)
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            sync_folder(folder.parent)
+            sync_folder(self.root)
+        return folder
+
+    def _check(self, topic: str, partition: int) -> None:
+        if not _NAME.match(topic):
+            raise ValueError(f"{topic!r} is not a topic name")
+        if not 0 <= partition < self.partitions(topic):
+            raise ValueError(f"{topic} has {self.partitions(topic)} partitions, and none is number {partition}")
+
+    def _folders(self) -> list[Path]:
+        return sorted(self.root.glob("[a-z]*/[0-9]*"))
+
+
+@contextmanager
+def _clear_errors(where: str) -> Iterator[None]:
+    """An operating system's error as the log's, with what to do about it."""
+    try:
+        yield
+    except OSError as error:
+        hint = "free space or raise the limit, then send again"
+        raise LogUnavailableError(f"the local log cannot be used at {where}: {error.strerror}; {hint}") from error
