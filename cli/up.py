@@ -1,0 +1,129 @@
+"""`penstock up`: every process of Penstock on this machine, supervised."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from cli.settings import Settings
+from cli.supervisor import Child, Supervisor
+
+# The first start may still compile kernels and make tables.
+READY_WITHIN_S: Final = 120.0
+PROBE_TIMEOUT_S: Final = 2.0
+
+
+def up(
+    with_demo: Annotated[bool, typer.Option("--demo", help="Add the market simulator.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the market simulator.")] = 7,
+) -> None:
+    """Run everything on this machine until Ctrl-C; the next start goes on where this one stopped."""
+    settings = Settings()
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with _only_one(settings.data_dir):
+        supervisor = Supervisor(
+            children(settings, demo_seed=seed if with_demo else None),
+            log_dir=settings.data_dir / "logs",
+            report=lambda line: typer.echo(f"penstock: {line}", err=True),
+        )
+        _run(supervisor, settings)
+
+
+def children(settings: Settings, *, demo_seed: int | None) -> list[Child]:
+    """The processes of one machine, in the order in which they start."""
+    url = api_url(settings)
+    rows: list[Child] = []
+    if not settings.clickhouse:
+        ping = f"http://127.0.0.1:{settings.clickhouse_port}/ping"
+        rows.append(Child("clickhouse", ["clickhouse"], answers(ping)))
+    rows.append(Child("api", ["api"], answers(f"{url}/readyz")))
+    rows.extend(_plain(name, [name]) for name in ("flow", "store", "actuate"))
+    if demo_seed is not None:
+        demo = _plain("demo", ["demo", "--url", url, "--seed", str(demo_seed)])
+        demo.waits = True
+        rows.append(demo)
+    return rows
+
+
+def api_url(settings: Settings) -> str:
+    """Where the api answers on this machine."""
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "") else settings.host  # noqa: S104
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+
+
+def answers(url: str) -> Callable[[], bool]:
+    """A probe: does the address answer 200?"""
+
+    def probe() -> bool:
+        try:
+            with urllib.request.urlopen(url, timeout=PROBE_TIMEOUT_S) as answer:  # noqa: S310
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    return probe
+
+
+def _plain(name: str, argv: list[str]) -> Child:
+    child = Child(name, argv, lambda: False)
+    child.ready = child.alive
+    return child
+
+
+def _run(supervisor: Supervisor, settings: Settings) -> None:
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    stop: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, _frame: stop.append(received))
+    began = time.monotonic()
+    try:
+        with console.status("starting"):
+            ready = supervisor.start(ready_within_s=READY_WITHIN_S, stopped=lambda: bool(stop))
+        if ready:
+            typer.echo(f"\n  Penstock runs ({time.monotonic() - began:.1f} s). Open  {api_url(settings)}/\n")
+            typer.echo(f"  logs in {settings.data_dir / 'logs'}; Ctrl-C stops it, the next start goes on from here.\n")
+            sys.stdout.flush()
+        while not stop:
+            supervisor.watch()
+            time.sleep(0.2)
+    finally:
+        with console.status("stopping"):
+            supervisor.stop()
+        console.print("penstock: stopped", highlight=False)
+
+
+class _only_one:  # noqa: N801
+    """A lock on the data folder; a second `penstock up` on it would fight over every file."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._path = data_dir / "up.lock"
+
+    def __enter__(self) -> None:
+        import fcntl
+
+        self._file = self._path.open("a+")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.seek(0)
+            typer.echo(
+                f"penstock up already runs on {self._path.parent} (process {self._file.read().strip()}).", err=True
+            )
+            raise typer.Exit(1) from None
+        self._file.truncate(0)
+        self._file.write(str(os.getpid()))
+        self._file.flush()
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()

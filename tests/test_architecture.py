@@ -1,0 +1,137 @@
+"""The rules of docs/ARCHITECTURE.md and CONTRIBUTING.md, held by tests whose message is the mend."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+OURS = ("schemas", "bidding", "anomaly", "alerts", "ingest", "storage", "control", "platforms", "flows", "api", "cli")
+MAY_IMPORT = {
+    "schemas": set(),
+    "bidding": {"schemas"},
+    "anomaly": {"schemas"},
+    "alerts": {"schemas"},
+    "flows/logic": {"schemas", "bidding", "anomaly", "alerts", "flows.logic"},
+    "ingest": {"schemas"},
+    "storage": {"schemas"},
+    "control": {"schemas"},
+    "platforms": {"schemas"},
+    "flows": set(OURS) - {"api", "cli"},
+    "api": set(OURS) - {"flows", "cli"},
+    "cli": set(OURS),
+}
+PURE = ("schemas", "bidding", "anomaly", "alerts", "flows/logic")
+IMPURE_MODULES = {
+    "bytewax", "confluent_kafka", "clickhouse_connect", "chdb", "redis", "fastapi", "starlette", "uvicorn",
+    "sqlalchemy", "asyncio", "socket", "subprocess", "requests", "httpx", "os", "logging", "time", "random",
+}  # fmt: skip
+FILE_LINES_MAX = 400
+FUNCTION_LINES_MAX = 60
+
+
+def sources(folder: str) -> list[Path]:
+    files = [p for p in sorted((ROOT / folder).rglob("*.py")) if "node_modules" not in p.parts]
+    if folder == "flows":
+        return [p for p in files if "logic" not in p.relative_to(ROOT / "flows").parts]
+    return files
+
+
+def imports(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+    return names
+
+
+def present(folders: tuple[str, ...] | dict[str, set[str]]) -> list[str]:
+    return [folder for folder in folders if (ROOT / folder).is_dir()]
+
+
+@pytest.mark.parametrize("folder", present(MAY_IMPORT))
+def test_a_folder_imports_only_what_the_architecture_allows(folder: str) -> None:
+    allowed = MAY_IMPORT[folder]
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in sources(folder)
+        for name in imports(path)
+        if name.split(".")[0] in OURS
+        and name.split(".")[0] != folder.split("/")[0]
+        and name.split(".")[0] not in allowed
+    ]
+    assert not wrong, f"{folder}/ may import {sorted(allowed)}; move the code or pass the thing as an argument: {wrong}"
+
+
+def test_the_logic_of_the_dataflow_does_not_import_its_shell() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in sources("flows/logic")
+        for name in imports(path)
+        if name.split(".")[0] == "flows" and not name.startswith("flows.logic")
+    ]
+    assert not wrong, f"flows/logic/ runs without Bytewax; pass what it needs as an argument: {wrong}"
+
+
+@pytest.mark.parametrize("folder", present(PURE))
+def test_pure_folders_have_no_io_clock_or_chance(folder: str) -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in sources(folder)
+        for name in imports(path)
+        if name.split(".")[0] in IMPURE_MODULES
+    ]
+    assert not wrong, f"{folder}/ is pure: take time, chance and input as arguments instead: {wrong}"
+
+
+def _code() -> list[Path]:
+    folders = [*present(tuple(OURS)), "benchmarks", "tests"]
+    web = [
+        p for suffix in ("ts", "tsx") for p in (ROOT / "live_dashboard").rglob(f"*.{suffix}")
+        if "node_modules" not in p.parts and "dist" not in p.parts
+    ]  # fmt: skip
+    return [p for folder in folders for p in sorted((ROOT / folder).rglob("*.py"))] + web
+
+
+def test_files_stay_short() -> None:
+    long = {str(p.relative_to(ROOT)): n for p in _code() if (n := p.read_text().count("\n")) > FILE_LINES_MAX}
+    assert not long, f"over {FILE_LINES_MAX} lines; split by noun: {long}"
+
+
+def test_functions_stay_short() -> None:
+    long = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name} ({length})"
+        for path in _code()
+        if path.suffix == ".py"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (length := (node.end_lineno or node.lineno) - node.lineno + 1) > FUNCTION_LINES_MAX
+    ]
+    assert not long, f"over {FUNCTION_LINES_MAX} lines; the parent keeps control flow, leaves become functions: {long}"
+
+
+def test_every_setting_is_documented() -> None:
+    from cli.settings import Settings
+
+    documented = set(re.findall(r"`(PENSTOCK_[A-Z_]+)`", (ROOT / "docs/settings.md").read_text()))
+    known = {f"PENSTOCK_{name.upper()}" for name in Settings.model_fields}
+    assert known <= documented, f"add a row to docs/settings.md for {sorted(known - documented)}"
+
+
+def test_the_npm_lock_names_no_address() -> None:
+    lock = json.loads((ROOT / "live_dashboard/package-lock.json").read_text())
+    addressed = [name for name, package in lock["packages"].items() if "resolved" in package]
+    assert not addressed, f"run npm with omit-lockfile-registry-resolved=true: {addressed[:5]}"
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def test_requirements_are_pinned_without_addresses(name: str) -> None:
+    lines = [line for line in (ROOT / name).read_text().splitlines() if line and not line.startswith(("#", "-r "))]
+    wrong = [line for line in lines if not re.fullmatch(r"[a-z0-9.\-]+(\[[a-z]+\])?==[0-9][0-9a-z.]*", line)]
+    assert not wrong, f"write name==version: {wrong}"
