@@ -9,5 +9,5 @@ from collections.abc import Callable
 async def until(condition: Callable[[], object], deadline_s: float = 5.0) -> None:
     """Return once `condition()` is true; raises TimeoutError at the deadline."""
     async with asyncio.timeout(deadline_s):
-        while not condition():
-            await asyncio.sleep(0.005)  # noqa: ASYNC110 - the condition belongs to a part that has no event to await
+        while not condition():  # noqa: ASYNC110 - what is waited for belongs to a part without an event
+            await asyncio.sleep(0.005)
