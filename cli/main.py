@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import typer
 
+from cli.demo import demo
+from cli.doctor import doctor
+from cli.up import up
+
 app = typer.Typer(
     name="penstock",
     help="Real-time streaming and decisioning for advertising.",
@@ -16,6 +20,10 @@ app = typer.Typer(
 def main() -> None:
     """Commands register below, one module each; a module imports heavy parts inside its command."""
 
+
+app.command("up")(up)
+app.command("demo")(demo)
+app.command("doctor")(doctor)
 
 if __name__ == "__main__":
     app()
