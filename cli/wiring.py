@@ -1,0 +1,25 @@
+"""Parts made from settings, once a process: what runs embedded and what runs on real servers is decided here."""
+
+from __future__ import annotations
+
+from cli.settings import Settings
+from schemas.log import Log
+
+
+def open_log(settings: Settings) -> Log:
+    """The log that the settings name: Kafka, else the local log below `data_dir`.
+
+    Raises ValueError when the log was made with another number of partitions.
+    """
+    if settings.kafka:
+        from ingest.kafka_log import KafkaLog
+
+        return KafkaLog(settings.kafka)
+    from ingest.local_log import LocalLog
+
+    return LocalLog(
+        settings.data_dir / "log",
+        partitions=settings.partitions,
+        retention_bytes=settings.log_retention_bytes,
+        retention_ms=round(settings.log_retention_hours * 3_600_000),
+    )
