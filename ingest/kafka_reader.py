@@ -180,6 +180,10 @@ def watermarks(consumer: Consumer, topic: str, partition: int) -> tuple[int, int
 
 def unavailable(what: str, error: KafkaError) -> LogUnavailableError:
     """Kafka's error as the log's, with what to do about it."""
-    if error.code() in (KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART):
-        return LogUnavailableError(f"{what}: Kafka has no such topic or partition; run `penstock topics create`")
+    if error.code() in (KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART):
+        return LogUnavailableError(f"{what}: Kafka has no such topic; run `penstock topics create`")
+    if error.code() == KafkaError._UNKNOWN_PARTITION:
+        # librdkafka says so too while it has never reached the broker that leads the partition.
+        hint = "the brokers cannot be reached, or the topic is missing: `penstock doctor`, `penstock topics create`"
+        return LogUnavailableError(f"{what}: {hint}")
     return LogUnavailableError(f"{what}: Kafka says {error.str()}; check the brokers that PENSTOCK_KAFKA names")
