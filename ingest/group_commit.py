@@ -1,0 +1,167 @@
+"""Many senders, one fsync: appends that wait for the same partition go to the log together."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Final
+
+from schemas.log import Log
+
+# Waiting to be written, a process; at 300 bytes an event about 200,000 events.
+WAITING_BYTES_MAX: Final = 64 * 2**20
+# One append to the log: large enough for the disk's throughput, small enough for the delay of what waits behind it.
+APPEND_BYTES_MAX: Final = 8 * 2**20
+
+
+class Backlogged(Exception):  # noqa: N818 - a state of the log, answered by "send again later"
+    """The log does not keep up; `retry_after_s` says when to send again."""
+
+    def __init__(self, waiting_bytes: int, retry_after_s: float) -> None:
+        super().__init__(f"{waiting_bytes} bytes wait to be written; send again in {retry_after_s:g} s")
+        self.waiting_bytes = waiting_bytes
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """One sender's records, and the future that its end offset goes to."""
+
+    records: Sequence[bytes]
+    keys: Sequence[str] | None
+    size_bytes: int
+    end: Future[int] = field(default_factory=Future)
+
+
+class _Queue:
+    """What waits for one partition, and the signal for its thread."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self.waiting: deque[_Waiting] = deque()
+        self.changed = threading.Condition(lock)
+
+
+class GroupCommit:
+    """Coalesces concurrent appends into one `log.append` a partition at a time; a thread for each partition in use.
+
+    A sender's records stay together and in order. The log is not closed with it.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        *,
+        waiting_bytes_max: int = WAITING_BYTES_MAX,
+        append_bytes_max: int = APPEND_BYTES_MAX,
+        retry_after_s: float = 1.0,
+    ) -> None:
+        self._log = log
+        self._waiting_bytes_max = waiting_bytes_max
+        self._append_bytes_max = append_bytes_max
+        self._retry_after_s = retry_after_s
+        self._lock = threading.Lock()
+        self._waiting_bytes = 0
+        self._queues: dict[tuple[str, int], _Queue] = {}
+        self._threads: list[threading.Thread] = []
+        self._closed = False
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that senders wait for, those being written included."""
+        return self._waiting_bytes
+
+    async def append(
+        self, topic: str, partition: int, records: Sequence[bytes], *, keys: Sequence[str] | None = None
+    ) -> int:
+        """Like `Log.append`, for coroutines. Raises Backlogged at once, LogUnavailableError after the attempt."""
+        return await asyncio.wrap_future(self.submit(topic, partition, records, keys=keys))
+
+    def submit(
+        self, topic: str, partition: int, records: Sequence[bytes], *, keys: Sequence[str] | None = None
+    ) -> Future[int]:
+        """Queue records; the future gives the offset behind their group, or what the log raised. Raises Backlogged."""
+        for record in records:
+            # The log would refuse the whole group for one sender's mistake.
+            if b"\n" in record:
+                raise ValueError(f"{topic}/{partition}: a record holds a newline; a line is one record")
+        waiting = _Waiting(records, keys, sum(map(len, records)) + len(records))
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("appended after close")
+            if self._waiting_bytes > 0 and self._waiting_bytes + waiting.size_bytes > self._waiting_bytes_max:
+                raise Backlogged(self._waiting_bytes, self._retry_after_s)
+            self._waiting_bytes += waiting.size_bytes
+            queue = self._queue(topic, partition)
+            queue.waiting.append(waiting)
+            queue.changed.notify()
+        return waiting.end
+
+    def close(self) -> None:
+        """Write what waits, then end the threads."""
+        with self._lock:
+            self._closed = True
+            for queue in self._queues.values():
+                queue.changed.notify()
+        for thread in self._threads:
+            thread.join()
+
+    def _queue(self, topic: str, partition: int) -> _Queue:
+        queue = self._queues.get((topic, partition))
+        if queue is None:
+            queue = self._queues[topic, partition] = _Queue(self._lock)
+            name = f"append-{topic}-{partition}"
+            thread = threading.Thread(target=self._write, args=(topic, partition, queue), name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        return queue
+
+    def _write(self, topic: str, partition: int, queue: _Queue) -> None:
+        while group := self._next_group(queue):
+            try:
+                self._append(topic, partition, group)
+            finally:
+                with self._lock:
+                    self._waiting_bytes -= sum(waiting.size_bytes for waiting in group)
+
+    def _next_group(self, queue: _Queue) -> list[_Waiting]:
+        """What goes to the log in one append: at least one sender's records; nothing once all is written and closed."""
+        with self._lock:
+            queue.changed.wait_for(lambda: queue.waiting or self._closed)
+            waiting = queue.waiting
+            if not waiting:
+                return []
+            group = [waiting.popleft()]
+            size = group[0].size_bytes
+            while waiting and size + waiting[0].size_bytes <= self._append_bytes_max:
+                # Records with message keys and records without go in appends of their own.
+                if (waiting[0].keys is None) != (group[0].keys is None):
+                    break
+                group.append(waiting.popleft())
+                size += group[-1].size_bytes
+            return group
+
+    def _append(self, topic: str, partition: int, group: list[_Waiting]) -> None:
+        records = [record for waiting in group for record in waiting.records]
+        keys = [key for waiting in group for key in waiting.keys or ()] if group[0].keys is not None else None
+        try:
+            end = self._log.append(topic, partition, records, keys=keys)
+        except Exception as error:  # the senders are told; the thread goes on with what comes next
+            for waiting in group:
+                _settle(waiting.end, error)
+            return
+        for waiting in group:
+            _settle(waiting.end, end)
+
+
+def _settle(future: Future[int], outcome: int | Exception) -> None:
+    """Give a future its outcome, unless whoever waited has gone."""
+    if not future.set_running_or_notify_cancel():
+        return
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
