@@ -1,0 +1,180 @@
+"""The last state of everything that browsers show, kept in bounded memory.
+
+Every change has a sequence number. A client needs no queue: what it has not seen is what changed after the number it
+was sent last, and campaigns are kept in the order of their last change.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from typing import Final
+
+from api.live.points import PointRing
+from api.live.rows import encode_row, with_spark
+from schemas.decisions import Decision
+from schemas.kpis import Counters
+from schemas.live import CampaignLive, FlowStatus, StoreStatus
+
+# At most 14,400 bytes of points and about 6 kB of row each: 205 MB when ten thousand have a full hour.
+CAMPAIGNS_MAX: Final = 10_000
+# For each organisation; older ones are a query away.
+DECISIONS_MAX: Final = 1_000
+WORKERS_MAX: Final = 256
+
+
+class Entry:
+    """One campaign: its last row, encoded once for all clients when the first of them needs it."""
+
+    __slots__ = ("_encoded", "event_ms", "points", "row", "seq")
+
+    def __init__(self) -> None:
+        self.row: CampaignLive
+        self.seq = 0
+        self.event_ms = 0
+        self.points = PointRing()
+        self._encoded: bytes | None = None
+
+    def put(self, row: CampaignLive, seq: int) -> None:
+        """Take the new row over the old."""
+        if self.seq == 0 or row.total != self.row.total:
+            # A definition without events has no event time yet.
+            self.event_ms = row.now_ms if row.total != _NOTHING else 0
+        self.row, self.seq, self._encoded = row, seq, None
+        self.points.put(row.windows)
+
+    def encoded(self) -> bytes:
+        """The row as JSON."""
+        if self._encoded is None:
+            self._encoded = encode_row(self.row, self.event_ms)
+        return self._encoded
+
+    def encoded_with_spark(self) -> bytes:
+        """The row as JSON with its spark line."""
+        return with_spark(self.encoded(), self.points.spark())
+
+
+_NOTHING: Final = Counters()
+
+
+class Recent:
+    """The newest decisions of an organisation, as the bytes they came in."""
+
+    __slots__ = ("_kept", "dropped_seq")
+
+    def __init__(self) -> None:
+        self._kept: deque[tuple[int, str, bytes]] = deque(maxlen=DECISIONS_MAX)
+        # The number of the newest that is no longer kept: who is behind it has missed some.
+        self.dropped_seq = 0
+
+    def put(self, seq: int, campaign_id: str, record: bytes) -> None:
+        """Keep a decision, dropping the oldest when full."""
+        if len(self._kept) == DECISIONS_MAX:
+            self.dropped_seq = self._kept[0][0]
+        self._kept.append((seq, campaign_id, record))
+
+    def since(self, seq: int) -> list[tuple[int, str, bytes]]:
+        """(seq, campaign, record) of those after `seq`, oldest first."""
+        newer: list[tuple[int, str, bytes]] = []
+        for kept in reversed(self._kept):
+            if kept[0] <= seq:
+                break
+            newer.append(kept)
+        newer.reverse()
+        return newer
+
+    def of_campaign(self, campaign_id: str) -> list[bytes]:
+        """Records of one campaign, oldest first."""
+        return [record for _, campaign, record in self._kept if campaign == campaign_id]
+
+
+class Organisation:
+    """What one organisation's clients may see."""
+
+    __slots__ = ("campaigns", "decisions", "event_ms", "evicted_seq")
+
+    def __init__(self) -> None:
+        # In the order of their last change.
+        self.campaigns: OrderedDict[str, Entry] = OrderedDict()
+        self.decisions = Recent()
+        self.event_ms = 0
+        self.evicted_seq = 0
+
+    def changed_since(self, seq: int) -> list[Entry]:
+        """Campaigns that changed after `seq`, the longest waiting first."""
+        newer: list[Entry] = []
+        for entry in reversed(self.campaigns.values()):
+            if entry.seq <= seq:
+                break
+            newer.append(entry)
+        newer.reverse()
+        return newer
+
+
+class Board:
+    """All organisations, and how flow and store are doing."""
+
+    def __init__(self, campaigns_max: int = CAMPAIGNS_MAX) -> None:
+        self._campaigns_max: Final = campaigns_max
+        self._organisations: dict[str, Organisation] = {}
+        self._campaigns = 0
+        self.seq = 0
+        self.status_seq = 0
+        self.flow: dict[int, FlowStatus] = {}
+        self.store: StoreStatus | None = None
+
+    @property
+    def campaigns(self) -> int:
+        """How many campaigns it holds."""
+        return self._campaigns
+
+    def organisation(self, org_id: str) -> Organisation:
+        """The organisation's part; an empty one that is not kept when nothing of it was seen."""
+        return self._organisations.get(org_id) or Organisation()
+
+    def put_row(self, row: CampaignLive) -> None:
+        """Take in a campaign's new row."""
+        organisation = self._organisations.setdefault(row.org_id, Organisation())
+        entry = organisation.campaigns.get(row.campaign_id)
+        if entry is None:
+            if self._campaigns >= self._campaigns_max:
+                self._evict()
+            entry = organisation.campaigns[row.campaign_id] = Entry()
+            self._campaigns += 1
+        self.seq += 1
+        entry.put(row, self.seq)
+        organisation.campaigns.move_to_end(row.campaign_id)
+        organisation.event_ms = max(organisation.event_ms, entry.event_ms)
+
+    def put_decision(self, decision: Decision, record: bytes) -> None:
+        """Take in a decision and the bytes it came in."""
+        self.seq += 1
+        organisation = self._organisations.setdefault(decision.org_id, Organisation())
+        organisation.decisions.put(self.seq, decision.campaign_id, record)
+
+    def put_flow(self, status: FlowStatus) -> None:
+        """Take in how one worker of the flow is doing."""
+        if status.worker in self.flow or len(self.flow) < WORKERS_MAX:
+            self.flow[status.worker] = status
+            self._status_changed()
+
+    def put_store(self, status: StoreStatus) -> None:
+        """Take in how the writer into ClickHouse is doing."""
+        self.store = status
+        self._status_changed()
+
+    def _status_changed(self) -> None:
+        self.seq += 1
+        self.status_seq = self.seq
+
+    def _evict(self) -> None:
+        """Drop the campaign that has not changed for the longest time."""
+        holding = [(org_id, org) for org_id, org in self._organisations.items() if org.campaigns]
+        _, organisation = min(holding, key=lambda item: next(iter(item[1].campaigns.values())).seq)
+        _, entry = organisation.campaigns.popitem(last=False)
+        organisation.evicted_seq = entry.seq
+        self._campaigns -= 1
+
+    def organisations(self) -> Iterator[str]:
+        """Ids of the organisations seen."""
+        return iter(self._organisations)

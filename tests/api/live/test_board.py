@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.live.board import DECISIONS_MAX, Board
+from api.live.frames import delta
+from api.live.protocol import ROWS_PER_FRAME
+from schemas.decisions import encode_decision
+from tests.support.live_feed import live_row, pause
+
+NOW_MS = 1_760_000_000_000
+
+
+def seen(board: Board, since: int, wanted: frozenset[str] | None = None) -> list[str]:
+    frame = delta(board, "default", since, wanted, NOW_MS)
+    return [] if frame is None else [row["id"] for row in json.loads(frame.text)["rows"]]
+
+
+@given(st.lists(st.integers(0, 7)), st.data())
+def test_a_delta_holds_just_the_campaigns_that_changed_since_the_longest_waiting_first(
+    changes: list[int], data: st.DataObject
+) -> None:
+    board = Board()
+    for number in changes:
+        board.put_row(live_row(f"c{number}", 1_000, NOW_MS))
+    since = data.draw(st.integers(0, len(changes)))
+    newest_last = list(dict.fromkeys(reversed(changes[since:])))[::-1]
+    assert seen(board, since) == [f"c{number}" for number in newest_last]
+
+
+def test_the_longest_unchanged_campaign_goes_when_the_board_is_full() -> None:
+    board = Board(campaigns_max=2)
+    for campaign_id in ("a", "b", "a", "c"):
+        board.put_row(live_row(campaign_id, 1_000, NOW_MS))
+    assert board.campaigns == 2
+    assert seen(board, 0) == ["a", "c"]
+    assert board.organisation("default").evicted_seq == 2
+
+
+def test_rows_of_another_organisation_are_not_in_the_delta() -> None:
+    board = Board()
+    board.put_row(live_row("theirs", 1_000, NOW_MS, org_id="other"))
+    assert seen(board, 0) == []
+
+
+def test_rows_beyond_the_limit_of_a_frame_wait_for_the_next() -> None:
+    board = Board()
+    for number in range(ROWS_PER_FRAME + 5):
+        board.put_row(live_row(f"c{number}", 1_000, NOW_MS))
+    first = delta(board, "default", 0, None, NOW_MS)
+    assert first is not None
+    assert first.seq == ROWS_PER_FRAME
+    assert seen(board, first.seq) == [f"c{ROWS_PER_FRAME + number}" for number in range(5)]
+
+
+def test_a_client_behind_the_kept_decisions_is_told_that_it_missed_some() -> None:
+    board = Board()
+    for step in range(DECISIONS_MAX + 1):
+        decision = pause("c1", NOW_MS, step)
+        board.put_decision(decision, encode_decision(decision))
+    assert '"decisions_missed":true' in (delta(board, "default", 0, None, NOW_MS) or "").text
+    assert '"decisions_missed"' not in (delta(board, "default", 1, None, NOW_MS) or "").text
+
+
+def test_the_event_time_of_a_campaign_moves_only_when_its_counters_do() -> None:
+    board = Board()
+    board.put_row(live_row("c1", 1_000, NOW_MS))
+    board.put_row(live_row("c1", 1_000, NOW_MS + 9_000))
+    entry = board.organisation("default").campaigns["c1"]
+    assert (entry.event_ms, entry.row.now_ms) == (NOW_MS, NOW_MS + 9_000)
+    board.put_row(live_row("c1", 1_001, NOW_MS + 9_500))
+    assert entry.event_ms == NOW_MS + 9_500
