@@ -60,18 +60,23 @@ _NOTHING: Final = Counters()
 class Recent:
     """The newest decisions of an organisation, as the bytes they came in."""
 
-    __slots__ = ("_kept", "dropped_seq")
+    __slots__ = ("_ids", "_kept", "dropped_seq")
 
     def __init__(self) -> None:
-        self._kept: deque[tuple[int, str, bytes]] = deque(maxlen=DECISIONS_MAX)
+        self._kept: deque[tuple[int, str, bytes]] = deque()
+        self._ids: OrderedDict[str, None] = OrderedDict()
         # The number of the newest that is no longer kept: who is behind it has missed some.
         self.dropped_seq = 0
 
-    def put(self, seq: int, campaign_id: str, record: bytes) -> None:
-        """Keep a decision, dropping the oldest when full."""
+    def put(self, seq: int, decision: Decision, record: bytes) -> None:
+        """Keep a decision, dropping the oldest when full; the flow writes some again after a crash."""
+        if decision.decision_id in self._ids:
+            return
         if len(self._kept) == DECISIONS_MAX:
-            self.dropped_seq = self._kept[0][0]
-        self._kept.append((seq, campaign_id, record))
+            self.dropped_seq = self._kept.popleft()[0]
+            self._ids.popitem(last=False)
+        self._kept.append((seq, decision.campaign_id, record))
+        self._ids[decision.decision_id] = None
 
     def since(self, seq: int) -> list[tuple[int, str, bytes]]:
         """(seq, campaign, record) of those after `seq`, oldest first."""
@@ -150,7 +155,7 @@ class Board:
         """Take in a decision and the bytes it came in."""
         self.seq += 1
         organisation = self._organisations.setdefault(decision.org_id, Organisation())
-        organisation.decisions.put(self.seq, decision.campaign_id, record)
+        organisation.decisions.put(self.seq, decision, record)
 
     def put_flow(self, status: FlowStatus) -> None:
         """Take in how one worker of the flow is doing."""

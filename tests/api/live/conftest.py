@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 from starlette.applications import Starlette
 from websockets.asyncio.client import ClientConnection, connect
 
+from api.auth import ApiKeys
 from api.live import LiveHub, live_routes
 from tests.support.memory_log import MemoryLog
 from tests.support.serve import served
@@ -74,7 +75,7 @@ class Site:
 
 
 @contextmanager
-def site_of(log: MemoryLog, keys: Mapping[str, str] | None = None, **options: Any) -> Iterator[Site]:
+def site_of(log: MemoryLog, keys: str = "", **options: Any) -> Iterator[Site]:
     """A hub on this log, served."""
     hub = LiveHub(log, version="9.9.9", **options)
 
@@ -83,7 +84,7 @@ def site_of(log: MemoryLog, keys: Mapping[str, str] | None = None, **options: An
         async with hub.following():
             yield
 
-    app = Starlette(routes=live_routes(hub, keys or {}), lifespan=lifespan)
+    app = Starlette(routes=live_routes(hub, ApiKeys.parse(keys)), lifespan=lifespan)
     with served(app) as port:
         yield Site(log, hub, port)
 

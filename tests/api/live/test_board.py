@@ -73,3 +73,11 @@ def test_the_event_time_of_a_campaign_moves_only_when_its_counters_do() -> None:
     assert (entry.event_ms, entry.row.now_ms) == (NOW_MS, NOW_MS + 9_000)
     board.put_row(live_row("c1", 1_001, NOW_MS + 9_500))
     assert entry.event_ms == NOW_MS + 9_500
+
+
+def test_a_decision_that_the_flow_writes_again_is_shown_once() -> None:
+    board = Board()
+    for _ in range(2):
+        decision = pause("c1", NOW_MS)
+        board.put_decision(decision, encode_decision(decision))
+    assert len(board.organisation("default").decisions.of_campaign("c1")) == 1

@@ -181,7 +181,7 @@ async def test_one_client_more_than_the_limit_is_told_to_come_later(log: MemoryL
 
 async def test_a_key_shows_only_its_own_organisation(log: MemoryLog) -> None:
     feed(log, live_row("mine", 1, NOW_MS, org_id="acme"), live_row("theirs", 1, NOW_MS, org_id="other"))
-    with site_of(log, {"secret": "acme"}) as site:
+    with site_of(log, "secret:acme") as site:
         async with site.viewer(key="secret") as viewer:
             await viewer.take()
         async with site.viewer(key="wrong") as stranger:
