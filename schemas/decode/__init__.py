@@ -1,0 +1,7 @@
+"""Events on the wire to columns, rows and tables, and back."""
+
+from schemas.decode.chunk import Decoded, decode_chunk
+from schemas.decode.columns import feature_hash
+from schemas.decode.rows import Refused, decode_row, encode_event
+
+__all__ = ["Decoded", "Refused", "decode_chunk", "decode_row", "encode_event", "feature_hash"]

@@ -1,0 +1,142 @@
+"""Eight bytes at a time: unaligned loads, byte searches within a word, and the hash of events' fields.
+
+Functions take an address and offsets into memory that the caller keeps alive. Loads may read up to 16 bytes past the
+last byte they use: the caller sees to it that they are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+import numpy as np
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import types
+from numba.extending import intrinsic
+
+from schemas.decode.kernel import kernel
+
+U64 = np.uint64
+
+ONES: Final = U64(0x0101010101010101)
+HIGHS: Final = U64(0x8080808080808080)
+ALL: Final = U64(0xFFFFFFFFFFFFFFFF)
+ZERO: Final = U64(0)
+
+# Odd, about half of the bits set; 0xFF bytes never occur in UTF-8, so that no text cancels a secret to zero.
+_SECRET_A: Final = U64(0xFF8BB84B93962EFF)
+_SECRET_B: Final = U64(0xFF33AE4B4433D4FF)
+_SECRET_C: Final = U64(0xFFC5AA3D8B5A53FF)
+SEED_LOW: Final = U64(0xA0761D6478BD642F)
+SEED_HIGH: Final = U64(0xE7037ED1A0B428DB)
+SEED_FIELD: Final = U64(0x8EBC6AF09C88C6E3)
+SEED_USER: Final = U64(0x589965CC75374CC3)
+SEED_DEVICE: Final = U64(0x1D8E4E27C47D124F)
+SEED_ADDRESS: Final = U64(0xEB44ACCAB455D165)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _load(typing_context: Any, address: Any, offset: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        word = ir.IntType(64)
+        pointer = builder.inttoptr(builder.add(arguments[0], arguments[1]), word.as_pointer())
+        return builder.load(pointer, align=1)
+
+    return types.uint64(types.int64, types.int64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _load_byte(typing_context: Any, address: Any, offset: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        byte = ir.IntType(8)
+        pointer = builder.inttoptr(builder.add(arguments[0], arguments[1]), byte.as_pointer())
+        return builder.zext(builder.load(pointer, align=1), ir.IntType(64))
+
+    return types.int64(types.int64, types.int64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _store(typing_context: Any, address: Any, offset: Any, word: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = builder.inttoptr(builder.add(arguments[0], arguments[1]), ir.IntType(64).as_pointer())
+        builder.store(arguments[2], pointer, align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.uint64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _lowest_bit(typing_context: Any, word: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.IntType(1)(0))
+
+    return types.int64(types.uint64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _fold_product(typing_context: Any, a: Any, b: Any) -> Any:
+    """The 128-bit product folded with its factors, so that a zero factor does not swallow the other."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        wide, word = ir.IntType(128), ir.IntType(64)
+        product = builder.mul(builder.zext(arguments[0], wide), builder.zext(arguments[1], wide))
+        low = builder.trunc(product, word)
+        high = builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), word)
+        return builder.xor(builder.xor(low, arguments[0]), builder.xor(high, arguments[1]))
+
+    return types.uint64(types.uint64, types.uint64), generate
+
+
+# Eight bytes from address + offset, first byte lowest.
+load = cast("Callable[[int, int], np.uint64]", _load)
+# The byte at address + offset.
+load_byte = cast("Callable[[int, int], int]", _load_byte)
+# store(address, offset, word) writes eight bytes.
+store = cast("Callable[[int, int, np.uint64], None]", _store)
+_lowest = cast("Callable[[np.uint64], int]", _lowest_bit)
+_folded_product = cast("Callable[[np.uint64, np.uint64], np.uint64]", _fold_product)
+
+
+@kernel
+def first_marked(marks: np.uint64) -> int:
+    """Which byte of the word has the lowest mark; marks are the high bits of bytes, at least one."""
+    return _lowest(marks) >> 3
+
+
+@kernel
+def keep(word: np.uint64, length: int) -> np.uint64:
+    """The first `length` bytes of the word (0 to 8), the others 0."""
+    if length >= 8:
+        return word
+    return word & ((U64(1) << U64(8 * length)) - U64(1))
+
+
+@kernel
+def mix(a: np.uint64, b: np.uint64) -> np.uint64:
+    """A word that depends on every bit of both."""
+    return _folded_product(a ^ _SECRET_A, b ^ _SECRET_B)
+
+
+@kernel
+def hash_text(address: int, start: int, length: int, seed: np.uint64) -> np.uint64:
+    """64-bit hash of bytes, never 0. Folded multiplication as in wyhash (https://github.com/wangyi-fudan/wyhash)."""
+    state = seed
+    at = start
+    left = length
+    while left > 16:
+        state = mix(load(address, at) ^ state, load(address, at + 8))
+        at += 16
+        left -= 16
+    a = keep(load(address, at), left)
+    b = keep(load(address, at + 8), left - 8) if left > 8 else ZERO
+    value = mix(mix(a ^ state, b), U64(length) ^ state ^ _SECRET_C)
+    return value if value != ZERO else _SECRET_C
+
+
+@kernel
+def fold32(value: np.uint64) -> np.uint32:
+    """32 bits of a 64-bit hash, 0 only for 0."""
+    if value == ZERO:
+        return np.uint32(0)
+    folded = (value ^ (value >> U64(32))) & U64(0xFFFFFFFF)
+    return np.uint32(folded) if folded != ZERO else np.uint32(1)
