@@ -18,6 +18,13 @@ AHEAD_KBYTES: Final = 16_384
 _TAKE_MAX: Final = 50_000
 # How long a watermark query may take before the broker counts as away.
 QUERY_S: Final = 10.0
+# A topic just made, or a broker just lost: the next leader is known in a moment.
+_LEADER_MOVES: Final = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError.FENCED_LEADER_EPOCH,
+)
 # Readers of one partition at different places that keep a consumer each.
 _CONSUMERS_MAX: Final = 3
 
@@ -46,6 +53,8 @@ class PartitionConsumer:
             # The default waits a second once the queue was full: that is a stall for a reader that catches up.
             "fetch.queue.backoff.ms": 20,
             "fetch.error.backoff.ms": 100,
+            # A fetch that waits at the tail holds up the first one after a jump to another offset.
+            "fetch.wait.max.ms": 100,
         }
         self._consumer = Consumer({**config, **own, **fetch, "error_cb": self._note_trouble})
 
@@ -168,14 +177,19 @@ class PartitionConsumers:
 
 def watermarks(consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
     """First offset and the offset behind the last of a partition. Raises LogUnavailableError."""
-    try:
-        found = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=QUERY_S, cached=False)
-    except KafkaException as error:
-        raise unavailable(f"offsets of {topic}/{partition}", error.args[0]) from error
-    if found is None:
-        raise LogUnavailableError(f"Kafka did not tell the offsets of {topic}/{partition} within {QUERY_S:g} s")
-    begin, end = found
-    return int(begin), int(end)
+    deadline = time.monotonic() + QUERY_S
+    while True:
+        try:
+            found = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=QUERY_S, cached=False)
+        except KafkaException as error:
+            if error.args[0].code() not in _LEADER_MOVES or time.monotonic() > deadline:
+                raise unavailable(f"offsets of {topic}/{partition}", error.args[0]) from error
+            time.sleep(0.02)
+            continue
+        if found is None:
+            raise LogUnavailableError(f"Kafka did not tell the offsets of {topic}/{partition} within {QUERY_S:g} s")
+        begin, end = found
+        return int(begin), int(end)
 
 
 def unavailable(what: str, error: KafkaError) -> LogUnavailableError:

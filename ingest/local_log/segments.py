@@ -42,16 +42,16 @@ def whole_bytes(fd: int, size: int) -> int:
 
 
 def whole_lines(fd: int, position: int, size: int, max_bytes: int) -> bytes:
-    """Whole lines from `position` on, at most about max_bytes but at least one; empty when there is no whole line."""
+    """Whole lines from `position` on, at most max_bytes but at least one; empty when there is no whole line."""
     wanted = max(1, max_bytes)
-    while True:
-        piece = os.pread(fd, min(wanted, size - position), position)
-        newline = piece.rfind(b"\n")
-        if newline >= 0:
-            return piece if newline == len(piece) - 1 else piece[: newline + 1]
-        if position + wanted >= size:
-            return b""
+    piece = os.pread(fd, min(wanted, size - position), position)
+    newline = piece.rfind(b"\n")
+    while newline < 0 and position + wanted < size:
+        # The first line is longer than what was asked for: it comes alone.
         wanted *= 4
+        piece = os.pread(fd, min(wanted, size - position), position)
+        newline = piece.find(b"\n")
+    return piece if newline == len(piece) - 1 else piece[: newline + 1]
 
 
 def sync_folder(folder: Path) -> None:
