@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from cli.actuate import actuate
+from cli.clickhouse import clickhouse
 from cli.demo import demo
 from cli.doctor import doctor
 from cli.up import up
@@ -22,8 +24,10 @@ def main() -> None:
 
 
 app.command("up")(up)
+app.command("clickhouse")(clickhouse)
 app.command("demo")(demo)
 app.command("doctor")(doctor)
+app.command("actuate")(actuate)
 
 if __name__ == "__main__":
     app()

@@ -21,8 +21,11 @@ class Settings(BaseSettings):
     kafka: str = Field("", description="Kafka bootstrap servers; empty: the local log in data_dir.")
     clickhouse: str = Field("", description="ClickHouse URL, http://user:password@host:8123/database; empty: chDB.")
     clickhouse_port: int = Field(8123, description="Port of the chDB service.")
+    clickhouse_password: str = Field("", description="Password of the chDB service's user default; empty: none.")
+    clickhouse_analyst_password: str = Field("", description="Password of its read-only user analyst; empty: none.")
     redis: str = Field("", description="Redis URL; empty: live state in the memory of the api.")
     database: str = Field("", description="SQLAlchemy URL of the control plane; empty: SQLite in data_dir.")
+    credentials: Path | None = Field(None, description="JSON file with ad platform credentials; none: dry run.")
     partitions: int = Field(2, ge=1, le=1024, description="Partitions of topic events, fixed when it is made.")
     shards: int = Field(1, ge=1, le=256, description="Shards of the dataflow's state, fixed for a recovery store.")
     dedupe_ids: int = Field(

@@ -24,7 +24,10 @@ _COUNTRIES: Final = {
 # Bid modifiers that Google takes; 0 would switch the segment off.
 MODIFIER_MIN: Final = 0.1
 MODIFIER_MAX: Final = 10.0
-_LATER: Final = frozenset({"RESOURCE_EXHAUSTED", "UNAVAILABLE", "INTERNAL", "DEADLINE_EXCEEDED", "ABORTED"})
+# A token that ran out is mended by a person while the change waits: a pause must not be lost for it.
+_LATER: Final = frozenset(
+    {"RESOURCE_EXHAUSTED", "UNAVAILABLE", "INTERNAL", "DEADLINE_EXCEEDED", "ABORTED", "UNAUTHENTICATED"}
+)
 
 
 class GoogleAds:

@@ -41,7 +41,7 @@ class LinkedIn:
             return Applied(request_id)
         code = text_at(response.body, "serviceErrorCode") or text_at(response.body, "code") or str(response.status)
         message = text_at(response.body, "message") or "no message"
-        if response.status in (408, 429) or response.status >= 500:
+        if response.status in (401, 408, 429) or response.status >= 500:
             return Retry(code, message, seconds(response.headers.get("retry-after")))
         return Rejected(code, message, request_id)
 

@@ -29,7 +29,7 @@ def minor_units(micros: int, currency: str) -> int:
     >>> minor_units(12_345_678, "USD"), minor_units(12_345_678, "JPY")
     (1234, 12)
     """
-    return micros * 10 ** minor_digits(currency) // MICROS
+    return int(micros * 10 ** minor_digits(currency) // MICROS)
 
 
 def whole_minor_micros(micros: int, currency: str) -> int:
@@ -38,7 +38,7 @@ def whole_minor_micros(micros: int, currency: str) -> int:
     >>> whole_minor_micros(12_345_678, "USD")
     12340000
     """
-    return minor_units(micros, currency) * MICROS // 10 ** minor_digits(currency)
+    return int(minor_units(micros, currency) * MICROS // 10 ** minor_digits(currency))
 
 
 def decimal_text(micros: int, currency: str) -> str:

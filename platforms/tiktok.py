@@ -16,6 +16,8 @@ from schemas.decisions import Kind
 CAMPAIGN_BUDGET_MIN_MICROS: Final = 50 * MICROS
 AD_GROUP_BUDGET_MIN_MICROS: Final = 20 * MICROS
 _RATE_CODES: Final = frozenset({"40100", "40133"})
+# A token that ran out: a person mends it while the change waits.
+_TOKEN_CODES: Final = frozenset({"40104", "40105"})
 
 
 class TikTok:
@@ -49,7 +51,7 @@ class TikTok:
         message = text_at(response.body, "message") or "no message"
         if response.status < 300 and code == "0":
             return Applied(request_id)
-        if code in _RATE_CODES or response.status == 429:
+        if code in _RATE_CODES | _TOKEN_CODES or response.status == 429:
             return Retry(code or "429", message)
         if response.status >= 500 or (code or "").startswith("5"):
             return Retry(code or str(response.status), message)

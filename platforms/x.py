@@ -35,6 +35,8 @@ class X:
             case Kind.SET_BUDGET if change.total_budget_micros is not None:
                 amount = whole_minor_micros(change.total_budget_micros, change.currency)
                 return [self._put(change, campaign, {"total_budget_amount_local_micro": str(amount)})]
+            case Kind.SET_BUDGET:
+                return Unsupported("the decision names no daily or total budget")
             case Kind.SET_BID if link.ad_group_ref is not None:
                 bid = change.cpc_micros if change.cpc_micros is not None else change.bid_micros
                 amount = whole_minor_micros(bid or 0, change.currency)
@@ -49,7 +51,7 @@ class X:
             return Applied(request_id)
         code = text_at(response.body, "errors", 0, "code") or str(response.status)
         message = text_at(response.body, "errors", 0, "message") or "no message"
-        if response.status == 429 or response.status >= 500:
+        if response.status in (401, 429) or response.status >= 500:
             return Retry(code, message, self._wait_s(response))
         return Rejected(code, message, request_id)
 

@@ -42,11 +42,14 @@ class Receipt(msgspec.Struct, kw_only=True):
 
     receipt_id: str
     decision_id: str
+    # Offset of the decision in topic `decisions`: of two decisions on one field the higher one counts.
+    decision_offset: int
     org_id: str
     campaign_id: str
     kind: str
     platform: str
     account_id: str
+    campaign_ref: str
     state: str
     attempts: int
     # Clock of the sender.

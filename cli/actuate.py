@@ -1,0 +1,57 @@
+"""`penstock actuate`: decisions into effect on ad platforms."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from typing import TYPE_CHECKING, Final
+
+import typer
+
+from cli.settings import Settings
+
+if TYPE_CHECKING:
+    from platforms.sender import Credentials
+    from schemas.log import Log
+
+METRICS_PORT_STEP: Final = 200
+
+
+def actuate() -> None:
+    """Take decisions, call ad platforms, record receipts; without credentials platforms run dry."""
+    from cli.wiring import open_log
+    from platforms.sender import CredentialsError, read_credentials
+
+    settings = Settings()
+    try:
+        credentials = read_credentials(settings.credentials)
+    except CredentialsError as error:
+        raise typer.BadParameter(str(error), param_hint="PENSTOCK_CREDENTIALS") from None
+    if settings.metrics_port:
+        from prometheus_client import start_http_server
+
+        start_http_server(settings.metrics_port + METRICS_PORT_STEP)
+    armed = ", ".join(sorted(credentials)) or "none, all platforms run dry"
+    typer.echo(f"penstock actuate: platforms with credentials: {armed}", err=True)
+    asyncio.run(_run(open_log(settings), credentials))
+
+
+async def _run(log: Log, credentials: Credentials) -> None:
+    import httpx
+
+    from platforms.host import Actuator
+    from platforms.outbox import Outbox
+    from platforms.sender import ADAPTERS, Sender
+
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with httpx.AsyncClient() as client:
+        sender = Sender(credentials, clock_ms=_now_ms, client=client)
+        outbox = Outbox(ADAPTERS, frozenset(credentials))
+        await Actuator(log, outbox, sender, _now_ms).run(stop)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
