@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException
@@ -96,4 +97,18 @@ def _created(admin: AdminClient, new: list[NewTopic]) -> list[str]:
             # Another process made it in the meantime.
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise LogUnavailableError(f"topic {name} cannot be made: {error.args[0].str()}") from error
+    _wait_for_leaders(admin, [topic.topic for topic in new])
     return made
+
+
+def _wait_for_leaders(admin: AdminClient, names: list[str]) -> None:
+    """Return once the brokers know the new topics: the controller answers before they do."""
+    deadline = time.monotonic() + ADMIN_S
+    while True:
+        known = admin.list_topics(timeout=ADMIN_S).topics
+        parts = [known[name].partitions.values() if name in known else () for name in names]
+        if all(part and all(one.leader >= 0 for one in part) for part in parts):
+            return
+        if time.monotonic() > deadline:
+            raise LogUnavailableError(f"Kafka named no leader for the new topics within {ADMIN_S:g} s")
+        time.sleep(0.02)
