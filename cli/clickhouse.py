@@ -1,0 +1,24 @@
+"""`penstock clickhouse`: the embedded ClickHouse engine behind ClickHouse's HTTP interface."""
+
+from __future__ import annotations
+
+import typer
+
+from cli.settings import Settings
+
+
+def clickhouse() -> None:
+    """Serve chDB on 127.0.0.1 over ClickHouse's HTTP interface: users `default` (everything) and `analyst` (reads)."""
+    from storage.service.server import serve
+
+    settings = Settings()
+    try:
+        serve(
+            settings.data_dir / "clickhouse",
+            settings.clickhouse_port,
+            password=settings.clickhouse_password,
+            analyst_password=settings.clickhouse_analyst_password,
+        )
+    except OSError as error:
+        typer.echo(f"penstock clickhouse: port {settings.clickhouse_port}: {error.strerror}", err=True)
+        raise typer.Exit(1) from None

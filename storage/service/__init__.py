@@ -1,0 +1,1 @@
+"""chDB, the ClickHouse engine as a Python package, behind ClickHouse's own HTTP interface."""
