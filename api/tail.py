@@ -50,3 +50,37 @@ async def follow(
             handle(chunk)
         except Exception:
             _log.exception("a chunk of %s/%d up to offset %d was left out", topic, partition, offset)
+
+
+async def follow_from_begin(
+    log: Log, topic: str, handle: Callable[[Chunk], None], caught_up: Callable[[], None], stop: asyncio.Event
+) -> None:
+    """Follow partition 0 of a topic from its begin; `caught_up` is called once what was there at the start was seen."""
+    end = await _end(log, topic, stop)
+    if end is None:
+        return
+    waiting = end > 0
+    if not waiting:
+        caught_up()
+
+    def take(chunk: Chunk) -> None:
+        nonlocal waiting
+        try:
+            handle(chunk)
+        finally:
+            if waiting and chunk.next_offset >= end:
+                waiting = False
+                caught_up()
+
+    await follow(log, topic, 0, await asyncio.to_thread(log.begin, topic, 0) if waiting else 0, take, stop)
+
+
+async def _end(log: Log, topic: str, stop: asyncio.Event) -> int | None:
+    """The topic's end, however long the log is away; None when `stop` was set first."""
+    while not stop.is_set():
+        try:
+            return await asyncio.to_thread(log.end, topic, 0)
+        except LogUnavailableError:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), RETRY_S)
+    return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from cli.actuate import actuate
+from cli.api import api
 from cli.clickhouse import clickhouse
 from cli.demo import demo
 from cli.doctor import doctor
@@ -28,6 +29,7 @@ app.command("clickhouse")(clickhouse)
 app.command("demo")(demo)
 app.command("doctor")(doctor)
 app.command("actuate")(actuate)
+app.command("api")(api)
 
 if __name__ == "__main__":
     app()

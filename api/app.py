@@ -1,0 +1,59 @@
+"""The app: routes over a wiring, and what runs while it does."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from fastapi import FastAPI
+
+from api import campaigns, collector, decisions, health, kpis, openapi, problems, serving_routes, trackers
+from api.background import Following, running
+from api.dashboard import dashboard_routes
+from api.decision_history import DecisionHistory
+from api.live.hub import LiveHub
+from api.live.routes import live_routes
+from api.problems import Problem
+from api.serving import MemoryServing, spendable_of
+from api.wiring import Wiring
+
+
+def create_app(wiring: Wiring) -> FastAPI:
+    """The api over its parts. The caller closes the parts after the app has ended."""
+    hub = LiveHub(wiring.log, version=wiring.version)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.following = following = Following(MemoryServing(partial(_spendable_micros, hub)), DecisionHistory())
+        async with running(wiring, following) as outbox, hub.following():
+            app.state.outbox = outbox
+            yield
+
+    app = FastAPI(
+        title="Penstock",
+        version=wiring.version or "0",
+        description="Events in, decisions out.",
+        lifespan=lifespan,
+        separate_input_output_schemas=False,
+    )
+    app.state.wiring = wiring
+    problems.install(app)
+    openapi.install(app)
+    for part in (collector, trackers, campaigns, serving_routes, decisions, kpis, health):
+        app.include_router(part.router)
+    app.router.routes.extend(live_routes(hub, wiring.keys))
+    app.add_api_route("/api/{path:path}", _no_such_path, include_in_schema=False)
+    app.router.routes.extend(dashboard_routes())
+    return app
+
+
+def _no_such_path(path: str) -> None:
+    """What the dashboard's page would answer otherwise."""
+    raise Problem(404, "unknown_path", "No such address", f"The api has nothing at /api/{path}.")
+
+
+def _spendable_micros(hub: LiveHub, org_id: str, campaign_id: str) -> int | None:
+    """From the campaign's last live row, which only the dataflow makes; None before there is one."""
+    entry = hub.board.organisation(org_id).campaigns.get(campaign_id)
+    return spendable_of(entry.row) if entry is not None else None

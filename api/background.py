@@ -1,0 +1,93 @@
+"""What runs beside the requests: tails of the log, and the outbox's publisher."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Final
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from api import metrics
+from api.decision_history import DecisionHistory
+from api.serving import MemoryServing
+from api.tail import follow_from_begin
+from api.wiring import Wiring
+from schemas import topics
+from schemas.log import Chunk, LogUnavailableError
+
+_log = logging.getLogger(__name__)
+
+# Finds what another process committed but could not publish.
+OUTBOX_EVERY_S: Final = 1.0
+
+
+class OutboxPublisher:
+    """Publishes changes as soon as they are committed here, and within OUTBOX_EVERY_S those committed elsewhere."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        self._wiring = wiring
+        self._changed = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def wake(self) -> None:
+        """There is something to publish; from any thread."""
+        self._loop.call_soon_threadsafe(self._changed.set)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Publish until `stop` is set and `wake` was called."""
+        while not stop.is_set():
+            self._changed.clear()
+            try:
+                published = await asyncio.to_thread(self._wiring.store.publish_outbox, self._wiring.log)
+                metrics.OUTBOX_PUBLISHED.inc(published)
+            except (LogUnavailableError, SQLAlchemyError) as error:
+                metrics.OUTBOX_FAILURES.inc()
+                _log.warning("changes wait in the outbox: %s", error)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), OUTBOX_EVERY_S)
+
+
+class Following:
+    """What the api holds in memory from topics control and decisions."""
+
+    def __init__(self, serving: MemoryServing, history: DecisionHistory) -> None:
+        self.serving = serving
+        self.history = history
+        self._behind = {topics.CONTROL, topics.DECISIONS}
+
+    @property
+    def ready(self) -> bool:
+        """All that was in the log at the start has been read."""
+        return not self._behind
+
+    def caught_up(self, topic: str) -> None:
+        """What the topic held at the start was read."""
+        self._behind.discard(topic)
+        metrics.READY.set(self.ready)
+
+    def take_decisions(self, chunk: Chunk) -> None:
+        """Take in records of topic `decisions`."""
+        self.history.take(chunk)
+        self.serving.take_decisions(chunk)
+
+
+@asynccontextmanager
+async def running(wiring: Wiring, following: Following) -> AsyncIterator[OutboxPublisher]:
+    """Runs tails and publisher while the context lasts; gives the publisher."""
+    stop = asyncio.Event()
+    outbox = OutboxPublisher(wiring)
+    handlers = {topics.CONTROL: following.serving.take_control, topics.DECISIONS: following.take_decisions}
+    tasks = [asyncio.create_task(outbox.run(stop), name="outbox")]
+    for topic, handle in handlers.items():
+        tail = follow_from_begin(wiring.log, topic, handle, partial(following.caught_up, topic), stop)
+        tasks.append(asyncio.create_task(tail, name=f"tail {topic}"))
+    try:
+        yield outbox
+    finally:
+        stop.set()
+        outbox.wake()
+        await asyncio.gather(*tasks)

@@ -1,0 +1,157 @@
+"""`POST /api/v1/events`: takes events and answers when they are durable."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+import secrets
+import time
+from collections import Counter as Tally
+from collections.abc import Awaitable
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+
+from api import metrics
+from api.auth import CallerDep
+from api.body import BODY_BYTES_MAX, decompress, read_body, to_lines
+from api.problems import Problem, log_unavailable
+from api.wiring import Wiring
+from ingest.admission import Admitted, admit, encode_letter
+from ingest.group_commit import Backlogged
+from schemas import topics
+from schemas.log import LogUnavailableError
+
+# Refused lines listed in an answer; the counts are always complete, and the dead letters have them all.
+ERRORS_MAX: Final = 1_000
+# Above this, decompressing and decoding would hold up other requests: it goes to a thread.
+INLINE_BYTES_MAX: Final = 64 * 1024
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class LineError(msgspec.Struct):
+    """One refused line."""
+
+    line: int
+    field: str
+    reason: str
+    detail: str
+
+
+class Collected(msgspec.Struct):
+    """What became of a request's lines; blank lines are not counted."""
+
+    accepted: int
+    rejected: int
+    errors: list[LineError]
+    errors_truncated: bool
+
+
+router = APIRouter(prefix="/api/v1", tags=["collector"])
+
+_BODY: Final[dict[str, Any]] = {
+    "required": True,
+    "description": f"One event, an array of events, or one event a line; gzip or zstd, {BODY_BYTES_MAX} bytes at most.",
+    "content": {
+        "application/json": {"schema": {"anyOf": [{"$ref": "#/components/schemas/Event"}, {"type": "array",
+                             "items": {"$ref": "#/components/schemas/Event"}}]}},
+        "application/x-ndjson": {"schema": {"type": "string"}},
+        "text/plain": {"schema": {"type": "string"}},
+    },
+}  # fmt: skip
+_COLLECTED: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/Collected"}}}
+_PROBLEM: Final = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
+_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    202: {"description": "Some events were accepted and are durable.", "content": _COLLECTED},
+    400: {"description": "No event was accepted, or the body cannot be read.", "content": _COLLECTED | _PROBLEM},
+    401: {"description": "No valid API key.", "content": _PROBLEM},
+    413: {"description": "Too many bytes or lines.", "content": _PROBLEM},
+    415: {"description": "Unsupported content type or encoding.", "content": _PROBLEM},
+    429: {"description": "The log is behind; see Retry-After.", "content": _PROBLEM},
+    503: {"description": "The log is unavailable.", "content": _PROBLEM},
+}
+
+
+@router.post("/events", status_code=202, responses=_ANSWERS, openapi_extra={"requestBody": _BODY})
+async def post_events(request: Request, caller: CallerDep) -> Response:
+    """Take events: 202 when any was accepted, 400 when none. Sending a request again is harmless: event ids tell."""
+    wiring: Wiring = request.app.state.wiring
+    try:
+        body = await read_body(request)
+        began = time.perf_counter()
+        headers = request.headers
+        work = partial(
+            _admit, wiring, caller.org_id, body,
+            headers.get("content-encoding", ""), headers.get("content-type", ""), request_id(request),
+        )  # fmt: skip
+        is_small = len(body) <= INLINE_BYTES_MAX and "content-encoding" not in headers
+        admitted = work() if is_small else await asyncio.to_thread(work)
+        await write(wiring, admitted)
+    except Problem as problem:
+        metrics.REQUESTS_REFUSED.labels(problem.code).inc()
+        raise
+    metrics.COLLECT_SECONDS.observe(time.perf_counter() - began)
+    return _answer(admitted)
+
+
+def request_id(request: Request) -> str:
+    """The sender's X-Request-Id, so that a request sent again has the same dead letters; else one made up."""
+    given = request.headers.get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+async def write(wiring: Wiring, admitted: Admitted) -> None:
+    """Return when events and dead letters are durable; raises Problem 429 or 503, then the sender sends all again."""
+    appends: list[Awaitable[int]] = [
+        wiring.sink.append(topics.EVENTS, partition, records) for partition, records in admitted.records.items()
+    ]
+    if admitted.refused:
+        letters = [encode_letter(refused.letter) for refused in admitted.refused]
+        appends.append(wiring.sink.append(topics.DEAD_LETTERS, 0, letters))
+    for outcome in await asyncio.gather(*appends, return_exceptions=True):
+        match outcome:
+            case Backlogged():
+                wait_s = math.ceil(outcome.retry_after_s)
+                raise Problem(429, "log_behind", "The log is behind", str(outcome), retry_after_s=wait_s)
+            case LogUnavailableError():
+                wiring.log_health.failed(str(outcome))
+                raise log_unavailable(outcome)
+            case BaseException():
+                raise outcome
+    wiring.log_health.worked()
+    _count(admitted)
+
+
+def _count(admitted: Admitted) -> None:
+    metrics.EVENTS_ACCEPTED.inc(admitted.accepted)
+    if admitted.refused:
+        for reason, count in Tally(refused.letter.reason for refused in admitted.refused).items():
+            metrics.EVENTS_REJECTED.labels(reason).inc(count)
+
+
+def _admit(wiring: Wiring, org_id: str, body: bytes, encoding: str, content_type: str, name: str) -> Admitted:
+    lines = to_lines(decompress(body, encoding), content_type)
+    admitted = admit(
+        lines,
+        org_id=org_id,
+        now_ms=wiring.now_ms(),
+        partitions=wiring.log.partitions(topics.EVENTS),
+        source=f"http/{name}",
+    )
+    if not admitted.records and not admitted.refused:
+        raise Problem(400, "empty", "No events", "The body holds no events.")
+    return admitted
+
+
+def _answer(admitted: Admitted) -> Response:
+    listed = [
+        LineError(refused.line, refused.letter.field, refused.letter.reason, refused.letter.detail)
+        for refused in admitted.refused[:ERRORS_MAX]
+    ]
+    accepted, rejected = admitted.accepted, len(admitted.refused)
+    collected = Collected(accepted, rejected, listed, rejected > len(listed))
+    status = 202 if accepted else 400
+    return Response(msgspec.json.encode(collected), status_code=status, media_type="application/json")

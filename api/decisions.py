@@ -1,0 +1,159 @@
+"""Decisions over REST: what was decided and why, and a person's word on it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Annotated, Any, Final
+
+import msgspec
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import BaseModel
+
+from api.auth import Caller, CallerDep
+from api.background import Following
+from api.decision_history import DecisionArchive, Wanted
+from api.problems import Problem
+from api.wiring import Wiring
+from control.store import Word
+from schemas.decisions import Decision, Kind, Mode
+
+PAGE_MAX: Final = 1_000
+
+_DECISION: Final = {"$ref": "#/components/schemas/Decision"}
+_ONE: Final[dict[int | str, dict[str, Any]]] = {200: {"content": {"application/json": {"schema": _DECISION}}}}
+_PAGE: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["decisions", "next_before"],
+                    "properties": {
+                        "decisions": {"type": "array", "items": _DECISION},
+                        "next_before": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+                    },
+                }
+            }
+        }
+    }
+}
+
+
+class Said(BaseModel):
+    """A person's word as it was recorded; the dataflow acts on it within a second."""
+
+    decision_id: str
+    word: Word
+    version: int
+
+
+router = APIRouter(prefix="/api/v1/decisions", tags=["decisions"])
+_DecisionId = Annotated[str, Path(pattern=r"^[0-9a-zA-Z_-]{1,64}$")]
+
+
+@router.get("", responses=_PAGE, response_class=Response)
+async def list_decisions(
+    request: Request,
+    caller: CallerDep,
+    campaign_id: Annotated[str | None, Query(max_length=128)] = None,
+    kind: Kind | None = None,
+    before: Annotated[str | None, Query(description="Time in ms (exclusive), or next_before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 100,
+) -> Response:
+    """Decisions, the newest event time first."""
+    wanted = Wanted(caller.org_id, campaign_id, kind, _place(before), limit)
+    found = await _find(request, wanted)
+    last = found[-1] if len(found) == limit else None
+    page = {
+        "decisions": [msgspec.structs.asdict(decision) for decision in found],
+        "next_before": f"{last.ts_ms}:{last.decision_id}" if last is not None else None,
+    }
+    return Response(msgspec.json.encode(page), media_type="application/json")
+
+
+@router.get("/{decision_id}", responses=_ONE, response_class=Response)
+async def get_decision(request: Request, caller: CallerDep, decision_id: _DecisionId) -> Response:
+    """One decision with its inputs, expected effect and undo."""
+    decision = await _get(request, caller, decision_id)
+    return Response(msgspec.json.encode(msgspec.structs.asdict(decision)), media_type="application/json")
+
+
+@router.post("/{decision_id}/approve")
+async def approve(request: Request, caller: CallerDep, decision_id: _DecisionId) -> Said:
+    """Let a recommendation take effect."""
+    return await _say(request, caller, decision_id, Word.APPROVE)
+
+
+@router.post("/{decision_id}/reject")
+async def reject(request: Request, caller: CallerDep, decision_id: _DecisionId) -> Said:
+    """Turn a recommendation down."""
+    return await _say(request, caller, decision_id, Word.REJECT)
+
+
+@router.post("/{decision_id}/undo")
+async def undo(request: Request, caller: CallerDep, decision_id: _DecisionId) -> Said:
+    """Put back what a decision changed."""
+    return await _say(request, caller, decision_id, Word.UNDO)
+
+
+async def _say(request: Request, caller: Caller, decision_id: str, word: Word) -> Said:
+    wiring: Wiring = request.app.state.wiring
+    decision = await _get(request, caller, decision_id)
+    _must_fit(decision, word)
+
+    def say() -> int:
+        return wiring.store.say(
+            caller.org_id,
+            decision.campaign_id,
+            decision_id,
+            word,
+            changed_by=caller.name,
+            now_ms=wiring.now_ms(),
+        )
+
+    version = await asyncio.to_thread(say)
+    request.app.state.outbox.wake()
+    return Said(decision_id=decision_id, word=word, version=version)
+
+
+def _must_fit(decision: Decision, word: Word) -> None:
+    if word is Word.UNDO:
+        if decision.undo is None:
+            raise Problem(409, "nothing_to_undo", "Nothing to undo", f"A decision to {decision.kind} has no undo.")
+    elif decision.mode != Mode.RECOMMEND:
+        detail = f"Only recommendations take this word; this decision was made in mode {decision.mode}."
+        raise Problem(409, "not_a_recommendation", "Not a recommendation", detail)
+
+
+async def _find(request: Request, wanted: Wanted) -> list[Decision]:
+    """From memory; from the archive as well when memory has dropped some and gives less than was asked for."""
+    following: Following = request.app.state.following
+    archive: DecisionArchive | None = request.app.state.wiring.archive
+    found = following.history.find(wanted)
+    if len(found) == wanted.limit or archive is None or not following.history.overflowed:
+        return found
+    place = (found[-1].ts_ms, found[-1].decision_id) if found else wanted.before
+    rest = replace(wanted, before=place, limit=wanted.limit - len(found))
+    return found + await asyncio.to_thread(archive.find, rest)
+
+
+async def _get(request: Request, caller: Caller, decision_id: str) -> Decision:
+    """The decision; raises Problem 404."""
+    following: Following = request.app.state.following
+    archive: DecisionArchive | None = request.app.state.wiring.archive
+    decision = following.history.get(caller.org_id, decision_id)
+    if decision is None and archive is not None and following.history.overflowed:
+        decision = await asyncio.to_thread(archive.get, caller.org_id, decision_id)
+    if decision is None:
+        raise Problem(404, "unknown_decision", "No such decision", f"There is no decision {decision_id!r}.")
+    return decision
+
+
+def _place(before: str | None) -> tuple[int, str] | None:
+    if before is None:
+        return None
+    ts_ms, _, decision_id = before.partition(":")
+    if not (ts_ms.isascii() and ts_ms.isdigit() and len(ts_ms) < 16):
+        raise Problem(422, "bad_before", "Not a place", "before is a time in ms or what next_before said.")
+    return int(ts_ms), decision_id

@@ -1,0 +1,29 @@
+"""The api's metrics, each named once."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+# Whether senders get through: accepted events are durable in the log when they are counted.
+EVENTS_ACCEPTED: Final = Counter("penstock_collector_events_accepted_total", "Events taken into the log.")
+# A rise after a release of an SDK means that it sends something else than before.
+EVENTS_REJECTED: Final = Counter("penstock_collector_events_rejected_total", "Events refused, by reason.", ["reason"])
+# Refused as a whole: too large, wrong content type, unauthorised, log behind.
+REQUESTS_REFUSED: Final = Counter("penstock_collector_requests_refused_total", "Requests refused, by code.", ["code"])
+# From the last byte of the body to the answer, the wait for the disk included.
+COLLECT_SECONDS: Final = Histogram(
+    "penstock_collector_seconds",
+    "Time to take a request's events, until they are durable.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+)
+# Pixels that were answered but not recorded.
+TRACKERS_REFUSED: Final = Counter("penstock_tracker_refused_total", "Pixel and click requests refused.", ["reason"])
+# Changes that people made but the dataflow has not been told of.
+OUTBOX_FAILURES: Final = Counter("penstock_outbox_failures_total", "Times that the outbox could not be published.")
+OUTBOX_PUBLISHED: Final = Counter("penstock_outbox_published_total", "Control records published to the log.")
+# Anything above zero: a foreign writer, or a newer version beside an older one.
+BAD_RECORDS: Final = Counter("penstock_api_bad_records_total", "Records of the log that the api left out.", ["topic"])
+# 0 while the api still rebuilds from the log what bidders read.
+READY: Final = Gauge("penstock_api_ready", "1 when serving state and decisions follow the log.")

@@ -1,0 +1,40 @@
+"""What the api is made of: built once at the edge, frozen, handed to the app."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from api.auth import ApiKeys
+from api.decision_history import DecisionArchive
+from api.kpis import KpiReader
+from api.landing import LandingHosts
+from api.log_health import LogHealth
+from control.store import ControlStore
+from schemas.log import Log
+
+
+class EventSink(Protocol):
+    """Takes records of many requests and makes them durable together (`ingest.group_commit.GroupCommit`)."""
+
+    async def append(self, topic: str, partition: int, records: Sequence[bytes]) -> int:
+        """Return once the records are durable; raises Backlogged when too much waits, LogUnavailableError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """Every part that routes use; None where a part is not configured."""
+
+    log: Log
+    sink: EventSink
+    store: ControlStore
+    # Milliseconds since 1970; an argument, so that tests move it by hand.
+    now_ms: Callable[[], int]
+    keys: ApiKeys = field(default_factory=ApiKeys)
+    landing_hosts: LandingHosts = field(default_factory=LandingHosts)
+    kpis: KpiReader | None = None
+    archive: DecisionArchive | None = None
+    version: str = ""
+    log_health: LogHealth = field(default_factory=LogHealth)

@@ -1,0 +1,97 @@
+"""`penstock api`: collector, REST, WebSocket and dashboard in one process."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from cli.settings import Settings
+
+if TYPE_CHECKING:
+    from schemas.log import Log
+
+
+def api() -> None:
+    """Serve collector, REST, live WebSocket, dashboard and metrics."""
+    from api.auth import ApiKeys
+    from api.landing import LandingHosts
+    from cli.wiring import open_log
+    from control.store import ControlStore
+    from ingest.group_commit import GroupCommit
+
+    settings = Settings()
+    try:
+        keys = ApiKeys.parse(settings.api_keys)
+        landing_hosts = LandingHosts.parse(settings.landing_hosts)
+    except ValueError as error:
+        typer.echo(f"penstock api: {error}", err=True)
+        raise typer.Exit(2) from None
+    refuse_open_door(settings.host, has_keys=bool(keys.pairs))
+    log = open_log(settings)
+    sink = GroupCommit(log)
+    store = ControlStore.open(settings.database, settings.data_dir)
+    try:
+        _serve(settings, log=log, sink=sink, store=store, keys=keys, landing_hosts=landing_hosts)
+    finally:
+        sink.close()
+        store.close()
+        log.close()
+
+
+def refuse_open_door(host: str, *, has_keys: bool) -> None:
+    """Exit when the api could be reached from other machines without a key."""
+    if has_keys or _is_loopback(host):
+        return
+    typer.echo(
+        f"penstock api: refusing to bind to {host} without API keys: anyone who reaches it could send events and "
+        "change budgets.\nSet PENSTOCK_API_KEYS=key:organisation, or PENSTOCK_HOST=127.0.0.1.",
+        err=True,
+    )
+    raise typer.Exit(2)
+
+
+def now_ms() -> int:
+    """The clock of the collector and the control plane."""
+    return time.time_ns() // 1_000_000
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _serve(settings: Settings, *, log: Log, **parts: Any) -> None:
+    import uvicorn
+
+    from api.app import create_app
+    from api.wiring import Wiring
+
+    wiring = Wiring(log=log, now_ms=now_ms, version=_version(), **parts)
+    uvicorn.run(
+        create_app(wiring),
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        ws="websockets-sansio",
+        access_log=False,
+        log_level="info",
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("penstock")
+    except PackageNotFoundError:
+        return ""
