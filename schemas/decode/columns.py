@@ -13,15 +13,16 @@ from schemas.decode.keys import (
     CAMPAIGN_ID,
     COST,
     EVENT_ID,
-    NUMBERS,
+    LENGTHS,
+    LINE_WORDS,
     ORG_ID,
     REVENUE,
     SPAN_FIELDS,
-    SPANS,
     TS,
     TYPE,
-    UNKNOWN_COUNT,
+    UNKNOWN,
 )
+from schemas.decode.memory import get, get32, get_word, load, put, put8, put32, put_word
 from schemas.decode.scan import UNSURE, newline_after, scan_line, skip_blank
 from schemas.decode.words import (
     SEED_ADDRESS,
@@ -35,8 +36,8 @@ from schemas.decode.words import (
     fold32,
     hash_text,
     keep,
-    load,
     mix,
+    signed,
 )
 from schemas.events import EVENT_BYTES_MAX, TS_MS_MIN, EventType
 
@@ -71,7 +72,6 @@ class Source(NamedTuple):
     base: int
     tail_base: int
     tail_start: int
-    size: int
     # High bits that strings may not have: all of them when the payload is not valid UTF-8.
     refused: np.uint64
 
@@ -90,33 +90,30 @@ class Terms(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Columns of n rows, and where the fields of each are in the text (no rows when nobody asks)."""
+    """Addresses of columns; `texts` is 0 or takes LINE_WORDS words a row: where the row's texts are."""
 
-    type: NDArray[np.uint8]
-    numbers: NDArray[np.int64]
-    hashes: NDArray[np.uint64]
-    features: NDArray[np.uint32]
-    series_code: NDArray[np.int32]
-    starts: NDArray[np.int64]
-    lengths: NDArray[np.int32]
+    type: int
+    ts_ms: int
+    cost_micros: int
+    revenue_micros: int
+    id_hi: int
+    id_lo: int
+    actor: int
+    ref: int
+    features: int
+    series_code: int
+    texts: int
 
 
 class Dictionary(NamedTuple):
-    """Distinct series: an open hash table of codes, and by code the hash and the places of the six texts."""
+    """Addresses of the distinct series: an open hash table of codes (-1: free); by code, hash and places of texts."""
 
-    slots: NDArray[np.int32]
-    hashes: NDArray[np.uint64]
-    starts: NDArray[np.int64]
-    lengths: NDArray[np.int32]
-    distinct: NDArray[np.int64]
-
-
-class Line(NamedTuple):
-    """What the scanner found in one line: place and length of each text, and the numbers."""
-
-    starts: NDArray[np.int64]
-    lengths: NDArray[np.int64]
-    numbers: NDArray[np.int64]
+    slots: int
+    mask: int
+    hashes: int
+    # By code 2 * len(SERIES_FIELDS) words: start and length of each text.
+    places: int
+    distinct: int
 
 
 @kernel
@@ -132,107 +129,109 @@ def _same_text(one: int, other: int, length: int) -> bool:
 
 
 @kernel
-def _is_event(base: int, line: Line, terms: Terms) -> bool:
+def _is_event(base: int, line: int, terms: Terms) -> bool:
     """Whether required fields are there and agree with the terms; each by itself is valid."""
-    kind = line.numbers[0]
-    ts_ms = line.numbers[TS - TYPE]
-    if kind == 0 or line.lengths[EVENT_ID] == 0 or ts_ms < TS_MS_MIN or ts_ms > terms.ts_ms_max:
+    kind = get(line, TYPE)
+    ts_ms = get(line, TS)
+    if kind == 0 or get(line, LENGTHS + EVENT_ID) == 0 or ts_ms < TS_MS_MIN or ts_ms > terms.ts_ms_max:
         return False
-    if line.lengths[CAMPAIGN_ID] == 0 and kind != _LEAD:
+    if get(line, LENGTHS + CAMPAIGN_ID) == 0 and kind != _LEAD:
         return False
-    if terms.org_length > 0 and line.lengths[ORG_ID] > 0:
-        same_length = line.lengths[ORG_ID] == terms.org_length
-        return same_length and _same_text(base + line.starts[ORG_ID], terms.org_address, terms.org_length)
-    return not (terms.keep_extra and line.numbers[UNKNOWN_COUNT] > 0)
+    if terms.org_length > 0 and get(line, LENGTHS + ORG_ID) > 0:
+        same_length = get(line, LENGTHS + ORG_ID) == terms.org_length
+        return same_length and _same_text(base + get(line, ORG_ID), terms.org_address, terms.org_length)
+    return not (terms.keep_extra and get(line, UNKNOWN) > 0)
 
 
 @kernel
-def _hash_of(base: int, line: Line, field: int, seed: np.uint64) -> np.uint64:
+def _hash_of(base: int, line: int, field: int, seed: np.uint64) -> np.uint64:
     """Hash of a field, 0 when it is absent."""
-    length = line.lengths[field]
-    return hash_text(base, line.starts[field], length, seed) if length > 0 else ZERO
+    length = get(line, LENGTHS + field)
+    return hash_text(base, get(line, field), length, seed) if length > 0 else ZERO
 
 
 @kernel
-def _actor(base: int, line: Line, org: np.uint64) -> np.uint64:
+def _actor(base: int, line: int, org: np.uint64) -> np.uint64:
     """The person: user_id, else device_id, else ip with user agent."""
-    if line.lengths[_USER_ID] > 0:
+    if get(line, LENGTHS + _USER_ID) > 0:
         return _hash_of(base, line, _USER_ID, mix(org, SEED_USER))
-    if line.lengths[_DEVICE_ID] > 0:
+    if get(line, LENGTHS + _DEVICE_ID) > 0:
         return _hash_of(base, line, _DEVICE_ID, mix(org, SEED_DEVICE))
-    if line.lengths[_IP] == 0:
+    if get(line, LENGTHS + _IP) == 0:
         return ZERO
     seed = mix(mix(org, SEED_ADDRESS), _hash_of(base, line, _USER_AGENT, SEED_FIELD))
     return _hash_of(base, line, _IP, seed)
 
 
 @kernel
-def _named_field(line: Line) -> int:
+def _named_field(line: int) -> int:
     """The field by which an event names the one before it: a click its impression, a conversion or lead its click."""
-    kind = line.numbers[0]
+    kind = get(line, TYPE)
     if kind == _IMPRESSION:
         return -1
-    if kind == _CLICK or line.lengths[_CLICK_ID] == 0:
+    if kind == _CLICK or get(line, LENGTHS + _CLICK_ID) == 0:
         return _IMPRESSION_ID
     return _CLICK_ID
 
 
 @kernel
-def _code_of(series: np.uint64, line: Line, dictionary: Dictionary) -> np.int64:
+def _code_of(series: np.uint64, line: int, dictionary: Dictionary) -> int:
     """The code of a series, a new one for a series not seen in this chunk."""
-    mask = dictionary.slots.shape[0] - 1
-    slot = np.int64(series) & mask
-    while dictionary.slots[slot] >= 0:
-        code = dictionary.slots[slot]
-        if dictionary.hashes[code] == series:
-            return np.int64(code)
-        slot = (slot + 1) & mask
-    code = np.int32(dictionary.distinct[0])
-    dictionary.distinct[0] += 1
-    dictionary.slots[slot] = code
-    dictionary.hashes[code] = series
+    slot = signed(series) & dictionary.mask
+    code = get32(dictionary.slots, slot)
+    while code >= 0:
+        if get_word(dictionary.hashes, code) == series:
+            return code
+        slot = (slot + 1) & dictionary.mask
+        code = get32(dictionary.slots, slot)
+    code = get(dictionary.distinct, 0)
+    put(dictionary.distinct, 0, code + 1)
+    put32(dictionary.slots, slot, code)
+    put_word(dictionary.hashes, code, series)
     for place in range(len(SERIES_FIELDS)):
-        dictionary.starts[code, place] = line.starts[SERIES_FIELDS[place]]
-        dictionary.lengths[code, place] = line.lengths[SERIES_FIELDS[place]]
-    return np.int64(code)
+        field = SERIES_FIELDS[place]
+        at = 2 * (len(SERIES_FIELDS) * code + place)
+        put(dictionary.places, at, get(line, field))
+        put(dictionary.places, at + 1, get(line, LENGTHS + field))
+    return code
 
 
 @kernel
-def _put_features(base: int, row: int, line: Line, org: np.uint64, rows: Rows) -> np.uint64:
+def _put_features(base: int, row: int, line: int, org: np.uint64, rows: Rows) -> np.uint64:
     """Fill the row's features; the hash of its series."""
     series = mix(org, _hash_of(base, line, CAMPAIGN_ID, SEED_FIELD))
     for place in range(len(_FEATURES)):
         value = _hash_of(base, line, _FEATURES[place], SEED_FIELD)
-        rows.features[row, place] = fold32(value)
+        put32(rows.features, len(_FEATURES) * row + place, signed(fold32(value)))
         if place in _SERIES_FEATURES:
             series = mix(series, value)
     return series
 
 
 @kernel
-def put_row(base: int, row: int, line: Line, terms: Terms, rows: Rows, dictionary: Dictionary) -> None:
+def put_row(base: int, row: int, line: int, terms: Terms, rows: Rows, dictionary: Dictionary) -> None:
     """Fill one row from what the scanner found."""
     named_org = _hash_of(base, line, ORG_ID, SEED_FIELD)
     org = terms.org_hash if named_org == ZERO else named_org
     low_seed = mix(org, SEED_LOW)
     named = _named_field(line)
-    rows.type[row] = line.numbers[0]
-    rows.numbers[0, row] = line.numbers[TS - TYPE]
-    rows.numbers[1, row] = line.numbers[COST - TYPE]
-    rows.numbers[2, row] = line.numbers[REVENUE - TYPE]
-    rows.hashes[0, row] = _hash_of(base, line, EVENT_ID, mix(org, SEED_HIGH))
-    rows.hashes[1, row] = _hash_of(base, line, EVENT_ID, low_seed)
-    rows.hashes[2, row] = _actor(base, line, org)
-    rows.hashes[3, row] = ZERO if named < 0 else _hash_of(base, line, named, low_seed)
+    put8(rows.type, row, get(line, TYPE))
+    put(rows.ts_ms, row, get(line, TS))
+    put(rows.cost_micros, row, get(line, COST))
+    put(rows.revenue_micros, row, get(line, REVENUE))
+    put_word(rows.id_hi, row, _hash_of(base, line, EVENT_ID, mix(org, SEED_HIGH)))
+    put_word(rows.id_lo, row, _hash_of(base, line, EVENT_ID, low_seed))
+    put_word(rows.actor, row, _actor(base, line, org))
+    put_word(rows.ref, row, ZERO if named < 0 else _hash_of(base, line, named, low_seed))
     series = _put_features(base, row, line, org, rows)
-    rows.series_code[row] = _code_of(series, line, dictionary)
-    if rows.starts.shape[0] > 0:
-        rows.starts[row, :] = line.starts
-        rows.lengths[row, :] = line.lengths
+    put32(rows.series_code, row, _code_of(series, line, dictionary))
+    if rows.texts != 0:
+        for word in range(LINE_WORDS):
+            put(rows.texts, LINE_WORDS * row + word, get(line, word))
 
 
 @kernel
-def _state_of(base: int, start: int, end: int, line: Line, terms: Terms) -> int:
+def _state_of(base: int, start: int, end: int, line: int, terms: Terms) -> int:
     """What became of the line from start; end is its newline when the scanner was sure, else UNSURE."""
     if end != UNSURE and end - start <= EVENT_BYTES_MAX and _is_event(base, line, terms):
         return SURE
@@ -246,38 +245,35 @@ def scan_chunk(
     terms: Terms,
     rows: Rows,
     dictionary: Dictionary,
+    line: int,
     ends: NDArray[np.int64],
     states: NDArray[np.uint8],
 ) -> None:
-    """Fill the rows of all lines that are surely events; for every line the place of its newline and its state."""
-    line = Line(np.zeros(SPANS, np.int64), np.zeros(SPANS, np.int64), np.zeros(NUMBERS, np.int64))
+    """Fill the rows of all lines that are surely events; for every line the place of its newline and its state.
+
+    `line`: address of LINE_WORDS words to work with.
+    """
     at = 0
     for row in range(ends.shape[0]):
         base = source.base if at < source.tail_start else source.tail_base
-        end = scan_line(base, at, source.refused, line.starts, line.lengths, line.numbers)
-        states[row] = _state_of(base, at, end, line, terms)
-        if states[row] == SURE:
+        end = scan_line(base, at, source.refused, line)
+        state = _state_of(base, at, end, line, terms)
+        if state == SURE:
             put_row(base, row, line, terms, rows, dictionary)
         else:
             end = newline_after(base, at)
+        states[row] = state
         ends[row] = end
         at = end + 1
 
 
 @kernel
 def put_rows(
-    base: int,
-    places: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    lengths: NDArray[np.int64],
-    numbers: NDArray[np.int64],
-    terms: Terms,
-    rows: Rows,
-    dictionary: Dictionary,
+    base: int, places: NDArray[np.int64], lines: int, terms: Terms, rows: Rows, dictionary: Dictionary
 ) -> None:
-    """Fill the rows at `places` from lines that the row decoder read, their texts in memory at `base`."""
+    """Fill the rows at `places` from lines that the row decoder read: LINE_WORDS words each from address `lines` on."""
     for k in range(places.shape[0]):
-        put_row(base, places[k], Line(starts[k], lengths[k], numbers[k]), terms, rows, dictionary)
+        put_row(base, places[k], lines + 8 * LINE_WORDS * k, terms, rows, dictionary)
 
 
 @kernel

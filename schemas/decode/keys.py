@@ -7,8 +7,9 @@ from typing import Final
 import numpy as np
 
 from schemas.decode.kernel import kernel
+from schemas.decode.memory import load
 from schemas.decode.rows import is_identifier
-from schemas.decode.words import HIGHS, ONES, U64, ZERO, keep, load
+from schemas.decode.words import HIGHS, ONES, U64, ZERO, keep
 from schemas.events import CHANNELS, ID_BYTES_MAX, PLATFORMS, TEXT_BYTES_MAX, TEXT_FIELDS
 
 # Codes of fields: places in `starts` and `lengths`, then those with a value in `numbers`.
@@ -26,9 +27,10 @@ REVENUE: Final = SPANS + 3
 LEAD: Final = SPANS + 4
 UNKNOWN: Final = SPANS + 5
 _KEYS: Final = (*SPAN_FIELDS, "type", "ts", "cost_micros", "revenue_micros", "lead")
-# `numbers`: type, ts, cost, revenue, and how many unknown fields the line has.
-NUMBERS: Final = 5
-UNKNOWN_COUNT: Final = 4
+# What the scanner notes of a line, as 64-bit words: by field code the start of its text or its number (of UNKNOWN: how
+# many such fields there are), and from LENGTHS on the lengths of texts. Of an absent field, length or number is 0.
+LENGTHS: Final = UNKNOWN + 1
+LINE_WORDS: Final = LENGTHS + SPANS
 
 LENGTH_MAX: Final = tuple(
     ID_BYTES_MAX if field in ("org_id", "campaign_id") or is_identifier(field) else TEXT_BYTES_MAX

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from schemas.decode.instants import scan_instant
 from schemas.decode.kernel import kernel
@@ -19,6 +18,8 @@ from schemas.decode.keys import (
     FALS,
     LEAD,
     LENGTH_MAX,
+    LENGTHS,
+    LINE_WORDS,
     NULL,
     PLATFORM,
     REVENUE,
@@ -27,13 +28,13 @@ from schemas.decode.keys import (
     TS,
     TYPE,
     UNKNOWN,
-    UNKNOWN_COUNT,
     field_of,
     is_event_id,
     is_listed,
     type_code,
 )
-from schemas.decode.words import HIGHS, ONES, U64, ZERO, first_marked, keep, load, load_byte
+from schemas.decode.memory import get, load, load_byte, put
+from schemas.decode.words import HIGHS, ONES, U64, ZERO, first_marked, keep
 from schemas.events import MICROS_MAX
 
 UNSURE: Final = -1
@@ -85,9 +86,7 @@ def _string_end(base: int, at: int, refused: np.uint64) -> int:
 
 
 @kernel
-def _scan_text(
-    base: int, at: int, length: int, field: int, starts: NDArray[np.int64], lengths: NDArray[np.int64]
-) -> bool:
+def _scan_text(base: int, at: int, length: int, field: int, line: int) -> bool:
     """Note where a text is; False when it is not certainly valid."""
     if field == EVENT_ID:
         if not is_event_id(base, at, length):
@@ -96,8 +95,8 @@ def _scan_text(
         return False
     if (field == CHANNEL or field == PLATFORM) and not is_listed(base, at, length, field):  # noqa: SIM109
         return False
-    starts[field] = at
-    lengths[field] = length
+    put(line, field, at)
+    put(line, LENGTHS + field, length)
     return True
 
 
@@ -107,9 +106,7 @@ def _scan_string(
     at: int,
     field: int,
     refused: np.uint64,
-    starts: NDArray[np.int64],
-    lengths: NDArray[np.int64],
-    numbers: NDArray[np.int64],
+    line: int,
 ) -> int:
     """Read the string that is the field's value, `at` its opening quote; the place behind it, or UNSURE."""
     end = _string_end(base, at + 1, refused)
@@ -117,7 +114,7 @@ def _scan_string(
         return UNSURE
     length = end - at - 1
     if field < SPANS:
-        return end + 1 if _scan_text(base, at + 1, length, field, starts, lengths) else UNSURE
+        return end + 1 if _scan_text(base, at + 1, length, field, line) else UNSURE
     if field == UNKNOWN:
         return end + 1
     value = UNSURE
@@ -125,12 +122,12 @@ def _scan_string(
         value = scan_instant(base, at + 1, length)
     elif field == TYPE:
         value = type_code(base, at + 1, length)
-    numbers[field - TYPE] = value
+    put(line, field, value)
     return end + 1 if value > 0 else UNSURE
 
 
 @kernel
-def _scan_digits(base: int, at: int, field: int, numbers: NDArray[np.int64]) -> int:
+def _scan_digits(base: int, at: int, field: int, line: int) -> int:
     """Read an unsigned integer of at most 18 digits, the field's value; the place behind it, or UNSURE."""
     start = at
     value = 0
@@ -146,19 +143,19 @@ def _scan_digits(base: int, at: int, field: int, numbers: NDArray[np.int64]) -> 
         return at
     if field < TS or field > REVENUE or (field > TS and value > MICROS_MAX):
         return UNSURE
-    numbers[field - TYPE] = value
+    put(line, field, value)
     return at
 
 
 @kernel
-def _scan_word(base: int, at: int, field: int, lengths: NDArray[np.int64], numbers: NDArray[np.int64]) -> int:
+def _scan_word(base: int, at: int, field: int, line: int) -> int:
     """Read null, or true or false where nothing is known of the field; the place behind it, or UNSURE."""
     word = keep(load(base, at), 4)
     if word == NULL:
         if field < SPANS:
-            lengths[field] = 0
+            put(line, LENGTHS + field, 0)
         elif field < LEAD:
-            numbers[field - TYPE] = 0
+            put(line, field, 0)
         return at + 4
     if field != UNKNOWN:
         return UNSURE
@@ -173,19 +170,17 @@ def _scan_value(
     at: int,
     field: int,
     refused: np.uint64,
-    starts: NDArray[np.int64],
-    lengths: NDArray[np.int64],
-    numbers: NDArray[np.int64],
+    line: int,
 ) -> int:
     """Read the field's value; the place behind it, or UNSURE."""
     if field == UNKNOWN:
-        numbers[UNKNOWN_COUNT] += 1
+        put(line, UNKNOWN, get(line, UNKNOWN) + 1)
     first = load_byte(base, at)
     if first == _QUOTE:
-        return _scan_string(base, at, field, refused, starts, lengths, numbers)
+        return _scan_string(base, at, field, refused, line)
     if 48 <= first <= 57:
-        return _scan_digits(base, at, field, numbers)
-    return _scan_word(base, at, field, lengths, numbers)
+        return _scan_digits(base, at, field, line)
+    return _scan_word(base, at, field, line)
 
 
 @kernel
@@ -193,16 +188,14 @@ def scan_line(
     base: int,
     at: int,
     refused: np.uint64,
-    starts: NDArray[np.int64],
-    lengths: NDArray[np.int64],
-    numbers: NDArray[np.int64],
+    line: int,
 ) -> int:
     """Read the object that is the line at `at`; the place of the newline behind it, or UNSURE.
 
-    `refused`: HIGHS when bytes above ASCII may be bad UTF-8, else 0. A field that is absent has length or number 0.
+    `refused`: HIGHS when bytes above ASCII may be bad UTF-8, else 0. `line`: address of LINE_WORDS words to fill.
     """
-    lengths[:] = 0
-    numbers[:] = 0
+    for field in range(TYPE, LINE_WORDS):
+        put(line, field, 0)
     at = skip_blank(base, at)
     if load_byte(base, at) != _OPEN:
         return UNSURE
@@ -215,7 +208,7 @@ def scan_line(
         at = skip_blank(base, end + 1)
         if load_byte(base, at) != _COLON:
             return UNSURE
-        at = _scan_value(base, skip_blank(base, at + 1), field, refused, starts, lengths, numbers)
+        at = _scan_value(base, skip_blank(base, at + 1), field, refused, line)
         if at == UNSURE:
             return UNSURE
         at = skip_blank(base, at)

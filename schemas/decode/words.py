@@ -1,4 +1,4 @@
-"""Eight bytes at a time: unaligned loads, byte searches within a word, and the hash of events' fields.
+"""Eight bytes at a time: searches within a word, and the hash of events' fields.
 
 Functions take an address and offsets into memory that the caller keeps alive. Loads may read up to 16 bytes past the
 last byte they use: the caller sees to it that they are there.
@@ -15,6 +15,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from schemas.decode.kernel import kernel
+from schemas.decode.memory import load
 
 U64 = np.uint64
 
@@ -33,36 +34,6 @@ SEED_FIELD: Final = U64(0x8EBC6AF09C88C6E3)
 SEED_USER: Final = U64(0x589965CC75374CC3)
 SEED_DEVICE: Final = U64(0x1D8E4E27C47D124F)
 SEED_ADDRESS: Final = U64(0xEB44ACCAB455D165)
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _load(typing_context: Any, address: Any, offset: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        word = ir.IntType(64)
-        pointer = builder.inttoptr(builder.add(arguments[0], arguments[1]), word.as_pointer())
-        return builder.load(pointer, align=1)
-
-    return types.uint64(types.int64, types.int64), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _load_byte(typing_context: Any, address: Any, offset: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        byte = ir.IntType(8)
-        pointer = builder.inttoptr(builder.add(arguments[0], arguments[1]), byte.as_pointer())
-        return builder.zext(builder.load(pointer, align=1), ir.IntType(64))
-
-    return types.int64(types.int64, types.int64), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _store(typing_context: Any, address: Any, offset: Any, word: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = builder.inttoptr(builder.add(arguments[0], arguments[1]), ir.IntType(64).as_pointer())
-        builder.store(arguments[2], pointer, align=1)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, types.uint64), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -87,14 +58,14 @@ def _fold_product(typing_context: Any, a: Any, b: Any) -> Any:
     return types.uint64(types.uint64, types.uint64), generate
 
 
-# Eight bytes from address + offset, first byte lowest.
-load = cast("Callable[[int, int], np.uint64]", _load)
-# The byte at address + offset.
-load_byte = cast("Callable[[int, int], int]", _load_byte)
-# store(address, offset, word) writes eight bytes.
-store = cast("Callable[[int, int, np.uint64], None]", _store)
 _lowest = cast("Callable[[np.uint64], int]", _lowest_bit)
 _folded_product = cast("Callable[[np.uint64, np.uint64], np.uint64]", _fold_product)
+
+
+@kernel
+def signed(word: np.uint64 | np.uint32) -> int:
+    """The word's bits as a signed number."""
+    return np.int64(word)  # type: ignore[return-value]
 
 
 @kernel

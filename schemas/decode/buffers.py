@@ -1,0 +1,131 @@
+"""What the kernels read and fill: arrays that live as long as their addresses are used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.batch import FEATURE_FIELDS
+from schemas.decode.columns import SERIES_FIELDS, Dictionary, Rows, Source
+from schemas.decode.keys import LINE_WORDS
+from schemas.decode.words import HIGHS, ZERO
+
+# Loads reach at most this far past what they use.
+PADDING: Final = 32
+
+
+def address(array: NDArray[np.generic]) -> int:
+    """Where the array's elements are."""
+    return array.ctypes.data
+
+
+def padded(text: bytes) -> NDArray[np.uint8]:
+    """The bytes, and behind them as many as a kernel may touch."""
+    return np.frombuffer(text + bytes(PADDING), np.uint8)
+
+
+class Payload:
+    """A payload of whole lines, readable past its end: its last lines are read in a padded copy."""
+
+    def __init__(self, payload: bytes) -> None:
+        self.bytes = payload if not payload or payload.endswith(b"\n") else payload + b"\n"
+        self.lines = self.bytes.count(b"\n")
+        self._tail_start = self.bytes.rfind(b"\n", 0, max(0, len(self.bytes) - PADDING)) + 1
+        self._tail = padded(self.bytes[self._tail_start :])
+        self._view = np.frombuffer(self.bytes, np.uint8)
+
+    def source(self) -> Source:
+        """The addresses of the payload; good as long as this object lives."""
+        return Source(
+            base=address(self._view),
+            tail_base=address(self._tail) - self._tail_start,
+            tail_start=self._tail_start,
+            refused=self._refused_bits(),
+        )
+
+    def _refused_bits(self) -> np.uint64:
+        if self.bytes.isascii():
+            return ZERO
+        try:
+            self.bytes.decode()
+        except UnicodeDecodeError:
+            return HIGHS
+        return ZERO
+
+
+@dataclass(slots=True)
+class Columns:
+    """Columns with one row a line; `texts` has a row a line, or none when nobody asks where texts are."""
+
+    type: NDArray[np.uint8]
+    ts_ms: NDArray[np.int64]
+    cost_micros: NDArray[np.int64]
+    revenue_micros: NDArray[np.int64]
+    id_hi: NDArray[np.uint64]
+    id_lo: NDArray[np.uint64]
+    actor: NDArray[np.uint64]
+    ref: NDArray[np.uint64]
+    features: NDArray[np.uint32]
+    series_code: NDArray[np.int32]
+    texts: NDArray[np.int64]
+
+    @classmethod
+    def empty(cls, lines: int, *, with_texts: bool) -> Columns:
+        """Room for so many lines."""
+        numbers, hashes = np.empty((3, lines), np.int64), np.empty((4, lines), np.uint64)
+        return cls(
+            type=np.empty(lines, np.uint8),
+            ts_ms=numbers[0],
+            cost_micros=numbers[1],
+            revenue_micros=numbers[2],
+            id_hi=hashes[0],
+            id_lo=hashes[1],
+            actor=hashes[2],
+            ref=hashes[3],
+            features=np.empty((lines, len(FEATURE_FIELDS)), np.uint32),
+            series_code=np.empty(lines, np.int32),
+            texts=np.empty((lines if with_texts else 0, LINE_WORDS), np.int64),
+        )
+
+    def rows(self) -> Rows:
+        """The columns' addresses."""
+        return Rows(
+            type=address(self.type),
+            ts_ms=address(self.ts_ms),
+            cost_micros=address(self.cost_micros),
+            revenue_micros=address(self.revenue_micros),
+            id_hi=address(self.id_hi),
+            id_lo=address(self.id_lo),
+            actor=address(self.actor),
+            ref=address(self.ref),
+            features=address(self.features),
+            series_code=address(self.series_code),
+            texts=address(self.texts) if len(self.texts) else 0,
+        )
+
+
+class Distinct:
+    """The distinct series of a chunk, by code: hash, and start and length of each of its six texts."""
+
+    def __init__(self, lines: int) -> None:
+        # At most half full, whatever the lines hold.
+        self._slots = np.full(1 << (2 * lines).bit_length(), -1, np.int32)
+        self._count = np.zeros(1, np.int64)
+        self.hashes = np.empty(lines, np.uint64)
+        self.places = np.empty((lines, len(SERIES_FIELDS), 2), np.int64)
+
+    def __len__(self) -> int:
+        return int(self._count[0])
+
+    def dictionary(self) -> Dictionary:
+        """The addresses."""
+        return Dictionary(
+            slots=address(self._slots),
+            mask=len(self._slots) - 1,
+            hashes=address(self.hashes),
+            places=address(self.places),
+            distinct=address(self._count),
+        )
