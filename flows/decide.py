@@ -1,0 +1,86 @@
+"""The dataflow `decide`: events in, KPI windows and decisions out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import bytewax.operators as op
+from bytewax.dataflow import Dataflow
+from bytewax.operators import KeyedStream
+from bytewax.outputs import Sink
+
+from flows.clock import Clock, SystemClock
+from flows.metrics import Meter
+from flows.sink import LogSink, sink_key
+from flows.source import EventsSource, SourceOptions
+from flows.stages import CampaignStage, Decoded, EventStage, ToShard, decoder, to_event_shards
+from schemas.log import Log
+from schemas.topics import EVENTS
+
+# Bytes of one partition that a process of a cluster reads in one epoch: see `SourceOptions.epoch_bytes_max`.
+CLUSTER_EPOCH_BYTES: int = 256 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class FlowSettings:
+    """What the dataflow is built from. `shards` and `dedupe_ids` are fixed for a recovery store."""
+
+    shards: int = 1
+    dedupe_ids: int = 4_194_304
+    # This process of how many.
+    process: int = 0
+    processes: int = 1
+    source: SourceOptions = field(default_factory=SourceOptions)
+
+
+def never() -> bool:
+    """Never told to stop."""
+    return False
+
+
+def build(
+    settings: FlowSettings,
+    log: Log,
+    *,
+    meter: Meter,
+    clock: Clock | None = None,
+    stopping: Callable[[], bool] = never,
+    sink: Sink[Any] | None = None,
+) -> Dataflow:
+    """The dataflow over `log`. `sink` takes (sink key, Output or dead letters) in place of the log.
+
+    Once `stopping()` holds, the source ends, everything read is worked through and the last snapshot is taken.
+    Raises LogUnavailableError when the log cannot say how many partitions it has.
+    """
+    source = EventsSource(log, clock or SystemClock(), meter, settings.source, stopping)
+    partitions = log.partitions(EVENTS)
+    mine = sink_key(settings.process)
+    flow = Dataflow("decide")
+    decoded = op.map("decode", op.input("events", flow, source), decoder(settings.shards, meter))
+    letters = op.flat_map("dead_letters", decoded, lambda span: [(mine, span.dead)] if span.dead else [])
+    judged = _stages(decoded, settings, partitions)
+    outputs = op.map("outputs", judged, lambda keyed: (mine, keyed[1]))
+    end = sink or LogSink(log, meter, settings.process, settings.processes, stopping)
+    op.output("log", op.merge("all_outputs", outputs, letters), end)
+    return flow
+
+
+def _stages(decoded: Any, settings: FlowSettings, partitions: int) -> KeyedStream[Any]:
+    """The two keyed stages."""
+    shards = settings.shards
+
+    def event_stage(kept: Any) -> EventStage:
+        return EventStage(kept, shards, settings.dedupe_ids)
+
+    def campaign_stage(kept: Any) -> CampaignStage:
+        return CampaignStage(kept, shards, partitions)
+
+    to_events: KeyedStream[ToShard] = op.flat_map("to_event_shards", decoded, to_event_shards)
+    unique = op.stateful_batch("dedupe", to_events, event_stage)
+    to_campaigns = op.map("to_campaign_shards", unique, lambda keyed: (str(keyed[1].shard), keyed[1]))
+    return op.stateful_batch("campaigns", to_campaigns, campaign_stage)
+
+
+__all__ = ["CLUSTER_EPOCH_BYTES", "Decoded", "FlowSettings", "build", "never"]

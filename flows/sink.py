@@ -1,0 +1,133 @@
+"""Where the dataflow ends: outputs into the log, durable before their epoch can close."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
+
+from flows.lanes import Lane
+from flows.logic.step import Output
+from flows.metrics import Meter
+from schemas.dead_letters import DeadLetter
+from schemas.decisions import Decision, encode_decision
+from schemas.live import CampaignLive, LiveFrame, encode_live
+from schemas.log import Log
+from schemas.topics import DEAD_LETTERS, DECISIONS, KPIS, LIVE, VERDICTS
+
+Item = Output | list[DeadLetter]
+
+# Sink partitions are fixed for a recovery store; each process writes to one of its own, so this bounds a cluster.
+PROCESSES_MAX: Final = 256
+# Live rows that wait; a browser wants the newest.
+LIVE_BYTES_MAX: Final = 2 * 2**20
+# After a request to stop: how long the log may take outputs before the process ends without a snapshot of them.
+STOP_GRACE_S: Final = 5.0
+
+_encode = msgspec.json.Encoder().encode
+
+
+def sink_key(process: int) -> str:
+    """The sink partition of a process.
+
+    >>> sink_key(3)
+    '003'
+    """
+    return f"{process:03d}"
+
+
+class LogSink(FixedPartitionedSink[Item, int]):
+    """One partition a process, written by that process only: outputs do not travel.
+
+    A partition and not a plain sink because only partitions are asked for a snapshot when an epoch ends: that is
+    where this one waits until the log has everything.
+    """
+
+    def __init__(self, log: Log, meter: Meter, process: int, processes: int, stopping: Callable[[], bool]) -> None:
+        self._log = log
+        self._meter = meter
+        self._process = process
+        self._processes = processes
+        self._stopping = stopping
+
+    def list_parts(self) -> list[str]:
+        """This process's share of all partitions there can be, so that clusters of any size resume one store."""
+        return [sink_key(part) for part in range(self._process, PROCESSES_MAX, self._processes)]
+
+    def part_fn(self, item_key: str) -> int:
+        """The key is the partition."""
+        return int(item_key)
+
+    def build_part(self, step_id: str, for_part: str, resume_state: int | None) -> LogSinkPartition:
+        """A writer; there is nothing to resume, the log is its memory."""
+        return LogSinkPartition(self._log, self._meter, self._stopping)
+
+
+class LogSinkPartition(StatefulSinkPartition[Item, int]):
+    """Sorts outputs into lanes."""
+
+    def __init__(self, log: Log, meter: Meter, stopping: Callable[[], bool]) -> None:
+        self._log = log
+        self._meter = meter
+        self._stopping = stopping
+        # Made when first used: in a cluster most sink partitions only ever pass through recovery.
+        self._lanes: dict[str, Lane] = {}
+
+    def write_batch(self, values: list[Item]) -> None:
+        """Queue outputs for the log; waits when too many are held."""
+        outputs = [value for value in values if isinstance(value, Output)]
+        decisions = [decision for output in outputs for decision in output.decisions]
+        self._put(DECISIONS, self._encoded(decisions))
+        self._put_live([row for output in outputs for row in output.live], outputs)
+        self._put(KPIS, [_encode(batch) for output in outputs for batch in output.kpis])
+        self._put(VERDICTS, [_encode(verdicts) for output in outputs for verdicts in output.verdicts])
+        self._put(DEAD_LETTERS, [_encode(letter) for value in values if isinstance(value, list) for letter in value])
+        for output in outputs:
+            count_output(self._meter, output)
+
+    def snapshot(self) -> int:
+        """Returns when the log has everything. Raises RuntimeError when it does not and the flow was told to stop."""
+        for topic, lane in self._lanes.items():
+            if topic != LIVE and not lane.drain(self._stopping, STOP_GRACE_S):
+                raise RuntimeError(
+                    f"stopped while the log took no {topic}; the next start goes on from the last snapshot"
+                )
+        return 0
+
+    def close(self) -> None:
+        """End the lanes."""
+        for lane in self._lanes.values():
+            lane.close()
+
+    def _put(self, topic: str, records: Sequence[bytes]) -> None:
+        if records:
+            self._lane(topic).put(records)
+
+    def _put_live(self, rows: list[CampaignLive], outputs: list[Output]) -> None:
+        if rows:
+            frame = encode_live(LiveFrame(now_ms=max(row.now_ms for row in rows), rows=rows))
+            if not self._lane(LIVE).offer([frame]):
+                self._meter.live_dropped.inc()
+
+    def _lane(self, topic: str) -> Lane:
+        lane = self._lanes.get(topic)
+        if lane is None:
+            most = {"bytes_max": LIVE_BYTES_MAX} if topic == LIVE else {}
+            lane = self._lanes[topic] = Lane(self._log, topic, self._meter, **most)
+        return lane
+
+    def _encoded(self, decisions: list[Decision]) -> list[bytes]:
+        return [encode_decision(decision) for decision in decisions]
+
+
+def count_output(meter: Meter, output: Output) -> None:
+    """Count what a campaign shard had to say."""
+    for decision in output.decisions:
+        meter.decided(decision.kind, decision.reason)
+    meter.judged(
+        duplicates=sum(len(verdicts.duplicates) for verdicts in output.verdicts),
+        late=sum(len(verdicts.late) for verdicts in output.verdicts),
+        windows=sum(map(len, output.kpis)),
+    )

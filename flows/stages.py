@@ -1,0 +1,131 @@
+"""The stages of `decide` as Bytewax sees them: thin shells around `flows.logic`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from bytewax.operators import StatefulBatchLogic
+
+from flows.logic.campaign_shard import CampaignShard
+from flows.logic.event_shard import EventShard, split_batch
+from flows.logic.step import Output, Step
+from flows.metrics import Meter
+from flows.source import Item
+from schemas.dead_letters import DeadLetter
+from schemas.decode import decode_chunk
+
+
+class ToShard(NamedTuple):
+    """A step and the shard it goes to; Bytewax gives a stage its key only with what it emits."""
+
+    shard: int
+    step: Step
+
+
+class Kept(NamedTuple):
+    """A shard's snapshot, and which shard it is of."""
+
+    shard: int
+    state: Any
+
+
+@dataclass(slots=True)
+class Decoded:
+    """A span decoded: a step for each event shard, and what was refused."""
+
+    steps: list[Step]
+    dead: list[DeadLetter]
+
+
+def decoder(shards: int, meter: Meter) -> Callable[[Item], Decoded]:
+    """Turns spans into columns, one part for each event shard; control points go to every shard."""
+
+    def decode(item: Item) -> Decoded:
+        if isinstance(item, Step):
+            return Decoded(split_batch(item, shards), [])
+        chunk = item.chunk
+        decoded = decode_chunk(chunk, now_ms=item.now_ms)
+        batch = decoded.batch
+        meter.decoded(
+            chunk.partition,
+            decoded.lines,
+            len(chunk.payload),
+            int(batch.ts_ms.max()) if len(batch) else 0,
+            Counter(letter.reason for letter in decoded.dead),
+        )
+        step = Step(
+            partition=chunk.partition,
+            first_offset=chunk.first_offset,
+            next_offset=chunk.next_offset,
+            now_ms=item.now_ms,
+            read_ms=item.read_ms,
+            batch=batch,
+            dead=[_position(letter) for letter in decoded.dead],
+        )
+        return Decoded(split_batch(step, shards), decoded.dead)
+
+    return decode
+
+
+def _position(letter: DeadLetter) -> int:
+    """The log offset in a dead letter's source, "events/3@123456"."""
+    return int(letter.source.rpartition("@")[2])
+
+
+def to_event_shards(decoded: Decoded) -> list[tuple[str, ToShard]]:
+    """The steps with the keys of their event shards."""
+    return [(str(shard), ToShard(shard, step)) for shard, step in enumerate(decoded.steps)]
+
+
+class EventStage(StatefulBatchLogic[ToShard, ToShard, Kept]):
+    """An event shard: drops duplicates, splits by campaign."""
+
+    def __init__(self, kept: Kept | None, shards: int, dedupe_ids: int) -> None:
+        self._shards = shards
+        self._dedupe_ids = dedupe_ids
+        self._logic = None if kept is None else EventShard.restore(kept.state, kept.shard, shards, dedupe_ids)
+
+    def on_batch(self, values: list[ToShard]) -> tuple[list[ToShard], bool]:
+        """One step for each campaign shard from each step."""
+        if self._logic is None:
+            self._logic = EventShard(values[0].shard, self._shards, self._dedupe_ids)
+        logic = self._logic
+        steps = [ToShard(shard, step) for value in values for shard, step in enumerate(logic.step(value.step))]
+        return steps, StatefulBatchLogic.RETAIN
+
+    def snapshot(self) -> Kept:
+        """The shard's state."""
+        assert self._logic is not None
+        return Kept(self._logic.shard, self._logic.snapshot())
+
+
+class CampaignStage(StatefulBatchLogic[ToShard, Output, Kept]):
+    """A campaign shard: KPIs, budgets, decisions."""
+
+    def __init__(self, kept: Kept | None, shards: int, partitions: int) -> None:
+        self._shards = shards
+        self._partitions = partitions
+        self._logic = None if kept is None else CampaignShard.restore(kept.state, kept.shard, shards, partitions)
+
+    def on_batch(self, values: list[ToShard]) -> tuple[list[Output], bool]:
+        """What follows from the steps."""
+        if self._logic is None:
+            self._logic = CampaignShard(values[0].shard, self._shards, self._partitions)
+        outputs = [self._logic.step(value.step) for value in values]
+        return [output for output in outputs if _says_something(output)], StatefulBatchLogic.RETAIN
+
+    def on_eof(self) -> tuple[list[Output], bool]:
+        """Windows that changed since they were last reported: after the end of a bounded log nobody else asks."""
+        return ([] if self._logic is None else [self._logic.drain()]), StatefulBatchLogic.RETAIN
+
+    def snapshot(self) -> Kept:
+        """The shard's state."""
+        assert self._logic is not None
+        return Kept(self._logic.shard, self._logic.snapshot())
+
+
+def _says_something(output: Output) -> bool:
+    return bool(output.decisions or output.kpis or output.verdicts or output.live)
