@@ -92,6 +92,19 @@ class PlatformLink(BaseModel):
     budget_ref: str | None = None
 
 
+class Creative(BaseModel):
+    """What is shown when our own bidder wins: markup of one size. `{click}` in it becomes the click tracker's URL."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    creative_id: Identifier
+    width: Annotated[int, Field(gt=0, le=10_000)]
+    height: Annotated[int, Field(gt=0, le=10_000)]
+    markup: Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
+    kind: Literal["banner", "video"] = "banner"
+    landing_domains: Annotated[list[str], Field(min_length=1, max_length=10)]
+
+
 class Campaign(BaseModel):
     """A campaign's definition.
 
@@ -114,6 +127,10 @@ class Campaign(BaseModel):
     status: CampaignStatus = CampaignStatus.ACTIVE
     bidding: Bidding | None = None
     platforms: list[PlatformLink] = []
+    # What our own OpenRTB bidder may show, and where (ISO 3166 alpha-2; None: everywhere). Without creatives it
+    # does not bid for the campaign.
+    creatives: Annotated[list[Creative], Field(max_length=200)] = []
+    countries: list[Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]] | None = None
 
     @model_validator(mode="before")
     @classmethod

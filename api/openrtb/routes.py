@@ -1,0 +1,77 @@
+"""Addresses of the bidder. Plain Starlette routes: an exchange gives ten milliseconds, not a framework's time."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from api.auth import ApiKeys
+from api.collector import write
+from api.openrtb import metrics
+from api.openrtb.bidder import Bidder
+from api.wiring import Wiring
+from ingest.admission import admit
+from schemas import topics
+
+# The largest requests of real exchanges are a few kilobytes.
+REQUEST_BYTES_MAX: Final = 256 * 1024
+_JSON: Final = {"Content-Type": "application/json", "x-openrtb-version": "2.6"}
+
+
+def openrtb_routes(wiring: Wiring, bidder: Callable[[], Bidder], keys: ApiKeys) -> list[Route]:
+    """Routes over a bidder, which is asked for at each request: it is there once the app runs."""
+
+    async def bid(request: Request) -> Response:
+        began = time.perf_counter()
+        caller = keys.caller(request, request.query_params.get("key"))
+        body = await request.body()
+        if len(body) > REQUEST_BYTES_MAX:
+            return Response(status_code=413)
+        answer = bidder().answer(body, caller.org_id)
+        metrics.SECONDS.observe(time.perf_counter() - began)
+        return Response(status_code=400) if answer is None else Response(answer, headers=_JSON)
+
+    async def win(request: Request) -> Response:
+        known = bidder().win(request.query_params.get("t", ""), request.query_params.get("price"))
+        return _noticed("win", known)
+
+    async def loss(request: Request) -> Response:
+        return _noticed("loss", bidder().loss(request.query_params.get("t", "")))
+
+    async def billing(request: Request) -> Response:
+        sealed = request.query_params.get("t", "")
+        booked = bidder().billing(sealed, request.query_params.get("price"))
+        if booked is None:
+            return _noticed("billing", False)
+        org_id, event = booked
+        admitted = admit(
+            msgspec.json.encode(event),
+            org_id=org_id,
+            now_ms=wiring.now_ms(),
+            partitions=wiring.log.partitions(topics.EVENTS),
+            source=f"openrtb/{secrets.token_hex(8)}",
+        )
+        await write(wiring, admitted)
+        bidder().booked(sealed)
+        return _noticed("billing", True)
+
+    return [
+        Route("/openrtb2/bid", bid, methods=["POST"]),
+        Route("/openrtb2/win", win, methods=["GET"]),
+        Route("/openrtb2/billing", billing, methods=["GET"]),
+        Route("/openrtb2/loss", loss, methods=["GET"]),
+    ]
+
+
+def _noticed(notice: str, known: bool) -> Response:
+    if not known:
+        metrics.NOTICES_REFUSED.labels(notice).inc()
+        return Response(status_code=403)
+    return Response(status_code=204)
