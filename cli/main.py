@@ -6,6 +6,7 @@ import typer
 
 from cli.actuate import actuate
 from cli.api import api
+from cli.backtest import app as backtest
 from cli.clickhouse import clickhouse
 from cli.demo import demo
 from cli.doctor import doctor
@@ -30,6 +31,7 @@ app.command("demo")(demo)
 app.command("doctor")(doctor)
 app.command("actuate")(actuate)
 app.command("api")(api)
+app.add_typer(backtest, name="backtest")
 
 if __name__ == "__main__":
     app()
