@@ -1,0 +1,1 @@
+"""Real traffic again: readers of recorded files, as events; nothing here sends anything."""
