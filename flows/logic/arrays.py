@@ -1,0 +1,160 @@
+"""The state arrays of a campaign shard: made, grown, copied for a snapshot, read back."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flows.logic import layout as at
+from flows.logic.absorb import flush
+from flows.logic.cells import release_cell, take_cell
+from flows.logic.layout import State
+
+# Groups between two flushes; 64 bytes each.
+GROUPS_MAX: Final = 32_768
+_ROWS_MIN: Final = 64
+_BLOCKS_MIN: Final = 4 * at.BLOCKS_A_ROW
+
+
+def _longer(array: NDArray[Any], rows: int, fill: int) -> NDArray[Any]:
+    grown = np.full((rows, *array.shape[1:]), fill, array.dtype)
+    grown[: len(array)] = array
+    return grown
+
+
+class Arrays:
+    """Owner of a `State`; arrays double when they are full."""
+
+    def __init__(self) -> None:
+        self.campaigns = 0
+        self.series = 0
+        marks = np.zeros(at.MARKS, np.int64)
+        # Block 0 stays empty: handle 0 means no sketch.
+        marks[at.BLOCKS_END] = 1
+        entries = np.zeros(8 * _BLOCKS_MIN, np.uint16)
+        self.state = State(
+            camp=np.zeros((_ROWS_MIN, at.CAMP_COLUMNS), np.int64),
+            camp_heads=np.full((_ROWS_MIN, 4), -1, np.int32),
+            series_heads=np.full((_ROWS_MIN, 4), -1, np.int32),
+            series=np.full((_ROWS_MIN, 2), -1, np.int32),
+            cells=np.zeros((_ROWS_MIN, 8), np.int64),
+            links=np.full((_ROWS_MIN, at.LINK_COLUMNS), at.FREE, np.int32),
+            free_cells=np.zeros(_ROWS_MIN, np.int32),
+            groups=np.zeros((256, 8), np.int64),
+            recent=np.full((2 * _ROWS_MIN, 2), -1, np.int64),
+            entries=entries,
+            registers=entries.view(np.uint8),
+            marks=marks,
+        )
+
+    def add_campaign(self, slot: int) -> NDArray[np.int64]:
+        """A zeroed row of `camp`."""
+        self.campaigns = max(self.campaigns, slot + 1)
+        s = self.state
+        if slot >= len(s.camp):
+            rows = 2 * len(s.camp)
+            self.state = s._replace(camp=_longer(s.camp, rows, 0), camp_heads=_longer(s.camp_heads, rows, -1))
+        row: NDArray[np.int64] = self.state.camp[slot]
+        row[:] = 0
+        self.state.camp_heads[slot] = -1
+        return row
+
+    def add_series(self, slot: int, campaign: int) -> None:
+        """A row for a series of a campaign."""
+        self.series = max(self.series, slot + 1)
+        s = self.state
+        if slot >= len(s.series):
+            rows = 2 * len(s.series)
+            self.state = s._replace(
+                series=_longer(s.series, rows, -1),
+                series_heads=_longer(s.series_heads, rows, -1),
+                recent=_longer(s.recent, 2 * rows, -1),
+            )
+        self.state.series[slot] = (campaign, 0)
+        self.state.series_heads[slot] = -1
+        self.state.recent[2 * slot : 2 * slot + 2] = -1
+
+    def take_total(self, slot: int, now_ms: int) -> int:
+        """A cell for all of a campaign since `now_ms`."""
+        self.make_room()
+        return int(take_cell(self.state, at.TOTAL, slot, now_ms, at.FAR_MS))
+
+    def drop_total(self, cell: int) -> None:
+        """Give a campaign's cell back."""
+        release_cell(self.state, cell)
+
+    def make_room(self) -> None:
+        """Flush, and grow what is nearly full, so that at least one more row fits."""
+        s = self.state
+        full = s.marks[at.GROUPS] == len(s.groups)
+        flush(s)
+        if full and len(s.groups) < GROUPS_MAX:
+            s = s._replace(groups=_longer(s.groups, 2 * len(s.groups), 0))
+        cells = len(s.cells)
+        if s.marks[at.CELLS_FREE] + cells - s.marks[at.CELLS_END] < at.CELLS_A_ROW:
+            s = s._replace(
+                cells=_longer(s.cells, 2 * cells, 0),
+                links=_longer(s.links, 2 * cells, at.FREE),
+                free_cells=_longer(s.free_cells, 2 * cells, 0),
+            )
+        if len(s.entries) // 8 - s.marks[at.BLOCKS_END] < at.BLOCKS_A_ROW:
+            entries = _longer(s.entries, 2 * len(s.entries), 0)
+            s = s._replace(entries=entries, registers=entries.view(np.uint8))
+        self.state = s
+
+    def flush(self) -> None:
+        """Bring all windows up to date."""
+        if self.state.marks[at.GROUPS] > 0:
+            flush(self.state)
+
+    def memory_bytes(self) -> int:
+        """Size of all arrays, room to grow included."""
+        return sum(array.nbytes for name, array in self.state._asdict().items() if name != "registers")
+
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        """Copies of the used rows."""
+        self.flush()
+        s = self.state
+        cells = int(s.marks[at.CELLS_END])
+        return {
+            "camp": s.camp[: self.campaigns].copy(),
+            "camp_heads": s.camp_heads[: self.campaigns].copy(),
+            "series": s.series[: self.series].copy(),
+            "series_heads": s.series_heads[: self.series].copy(),
+            "cells": s.cells[:cells].copy(),
+            "links": s.links[:cells].copy(),
+            "free_cells": s.free_cells[: s.marks[at.CELLS_FREE]].copy(),
+            "entries": s.entries[: 8 * s.marks[at.BLOCKS_END]].copy(),
+            "marks": s.marks.copy(),
+        }
+
+    @classmethod
+    def restore(cls, snapshot: dict[str, NDArray[Any]]) -> Arrays:
+        """The arrays of a snapshot, with room to grow."""
+        arrays = cls()
+        arrays.campaigns, arrays.series = len(snapshot["camp"]), len(snapshot["series"])
+
+        def roomy(name: str, fill: int, least: int) -> NDArray[Any]:
+            kept = snapshot[name]
+            return _longer(kept, max(least, 1 << (len(kept) + len(kept) // 8).bit_length()), fill)
+
+        cells = roomy("cells", 0, _ROWS_MIN)
+        series = roomy("series", -1, _ROWS_MIN)
+        camp = roomy("camp", 0, _ROWS_MIN)
+        entries = roomy("entries", 0, 8 * _BLOCKS_MIN)
+        arrays.state = arrays.state._replace(
+            camp=camp,
+            camp_heads=_longer(snapshot["camp_heads"], len(camp), -1),
+            series=series,
+            series_heads=_longer(snapshot["series_heads"], len(series), -1),
+            recent=np.full((2 * len(series), 2), -1, np.int64),
+            cells=cells,
+            links=_longer(snapshot["links"], len(cells), at.FREE),
+            free_cells=_longer(snapshot["free_cells"], len(cells), 0),
+            entries=entries,
+            registers=entries.view(np.uint8),
+            marks=snapshot["marks"].copy(),
+        )
+        return arrays

@@ -1,0 +1,259 @@
+"""The second keyed stage: what the events of a campaign add up to, and what to do about it."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from flows.logic import absorb
+from flows.logic import layout as at
+from flows.logic.arrays import Arrays
+from flows.logic.harvest import release, survey
+from flows.logic.kpi_rows import due_kinds, kpi_batches
+from flows.logic.ledger import Cause, Ledger
+from flows.logic.live_rows import REFRESH_TICKS, LivePace, live_rows
+from flows.logic.registry import CampaignKey, Limits, Registry
+from flows.logic.spans import Span, merge_parts
+from flows.logic.step import Output, Step
+from schemas.batch import SeriesKey
+from schemas.control import CampaignRecord, ControlRecord, OverrideRecord
+from schemas.kpis import KpiBatch, Verdicts
+from schemas.topics import EVENTS, partition_of
+
+# After a jump of the log clock (the flow was down) watermarks follow by so much a tick, ten times as fast as time goes,
+# so that the events that waited in the log are not late. Days and weeks begin by the clock at once.
+CATCH_UP_MS: Final = 10_000
+
+
+class CampaignShard:
+    """Shard `shard` of `shards` by campaign; `partitions` is the number of partitions of topic `events`."""
+
+    def __init__(self, shard: int, shards: int, partitions: int, limits: Limits | None = None) -> None:
+        self.shard = shard
+        self.shards = shards
+        self.partitions = partitions
+        self.registry = Registry(limits or Limits())
+        self.arrays = Arrays()
+        self.ledger = Ledger(self.arrays, self.registry)
+        self._waiting: dict[int, list[deque[Step]]] = {}
+        self._pace = LivePace()
+        # By partition: the clock at its last tick, and how many ticks there were.
+        self._ticked_ms: dict[int, int] = {}
+        self._ticks: dict[int, int] = {}
+
+    def step(self, step: Step) -> Output:
+        """What follows from a part of a span: nothing until the span's last part is here."""
+        output = Output()
+        if self.shards == 1:
+            self._work(Span.of([step]), output)
+            return output
+        queues = self._waiting.setdefault(step.partition, [deque() for _ in range(self.shards)])
+        queues[step.part].append(step)
+        while all(queues):
+            self._work(merge_parts([queue.popleft() for queue in queues]), output)
+        return output
+
+    def _work(self, span: Span, output: Output) -> None:
+        for record in span.control:
+            self._control(record, span, output)
+        late = self._absorb(span, output)
+        if span.tick:
+            self._tick(span, output)
+        self._report_live(span, output)
+        if span.next_offset > span.first_offset:
+            output.verdicts.append(self._verdicts(span, late))
+
+    def _verdicts(self, span: Span, late: list[int]) -> Verdicts:
+        return Verdicts(
+            partition=span.partition,
+            first_offset=span.first_offset,
+            next_offset=span.next_offset,
+            part=self.shard,
+            parts=self.shards,
+            duplicates=span.duplicates,
+            late=late,
+            dead=span.dead,
+        )
+
+    # -- rows of campaigns and series ---------------------------------------------------------------------------
+
+    def _home(self, campaign_id: str) -> int:
+        return partition_of(campaign_id, self.partitions)
+
+    def _make_rows(self, now_ms: int) -> None:
+        for slot in self.registry.new_campaigns:
+            row = self.arrays.add_campaign(slot)
+            row[at.STATE] = at.UNKNOWN
+            row[[at.BUDGET_TOTAL, at.BUDGET_WEEK, at.BUDGET_DAY]] = at.FAR_MS
+            row[at.HOME] = self._home(self.registry.campaigns.key(slot).campaign_id)
+            row[at.TOTAL_CELL] = self.arrays.take_total(slot, now_ms)
+            self.ledger.begin(slot, now_ms)
+        self.registry.new_campaigns.clear()
+        for slot in self.registry.new_series:
+            self.arrays.add_series(slot, self.registry.campaign_of_series[slot])
+        self.registry.new_series.clear()
+
+    # -- control ------------------------------------------------------------------------------------------------
+
+    def _control(self, record: ControlRecord, span: Span, output: Output) -> None:
+        if not isinstance(record, CampaignRecord | OverrideRecord):
+            return
+        slot = self.registry.campaign(CampaignKey(record.org_id, record.campaign_id), defined=True)
+        self._make_rows(span.now_ms)
+        self.arrays.state.camp[slot, at.STALE] = 1
+        if isinstance(record, CampaignRecord):
+            output.decisions += self.ledger.define(slot, record)
+        else:
+            output.decisions += self.ledger.override(slot, record)
+
+    # -- events -------------------------------------------------------------------------------------------------
+
+    def _absorb(self, span: Span, output: Output) -> list[int]:
+        """Fold the span's events in; returns the positions of late ones."""
+        batch = span.batch
+        if batch is None or len(batch) == 0:
+            return []
+        slots = self.registry.slots(batch)
+        self._make_rows(span.now_ms)
+        rows = at.Rows(
+            slot=slots,
+            type=batch.type,
+            ts_ms=batch.ts_ms,
+            cost=batch.cost_micros,
+            revenue=batch.revenue_micros,
+            actor=batch.actor,
+            position=batch.position,
+            late=np.empty(len(batch), np.int64),
+        )
+        self.arrays.state.marks[at.LATE] = 0
+        row = 0
+        while row < len(batch):
+            row, stop = absorb.absorb(self.arrays.state, rows, row, span.now_ms)
+            if stop == absorb.DONE:
+                break
+            self._stopped(stop, span, rows, row, output)
+        late: list[int] = rows.late[: self.arrays.state.marks[at.LATE]].tolist()
+        return late
+
+    def _stopped(self, stop: int, span: Span, rows: at.Rows, row: int, output: Output) -> None:
+        """Do what the kernel cannot: `row` is the next row, for TIP the one behind the event that tipped."""
+        if stop == absorb.ROOM:
+            self.arrays.make_room()
+            return
+        event = row - 1 if stop == absorb.TIP else row
+        ts_ms = int(rows.ts_ms[event])
+        slot = int(self.arrays.state.series[rows.slot[event], 0])
+        cause = Cause(ts_ms, f"{EVENTS}/{span.partition}@{rows.position[event]}")
+        if stop == absorb.TIP:
+            output.decisions += self.ledger.tip(slot, cause)
+            return
+        if stop == absorb.FIRST:
+            self.arrays.state.camp[slot, at.SEEN] = 1
+            self.ledger.begin(slot, int(absorb.watermark_of(ts_ms, span.now_ms)))
+        output.decisions += self.ledger.roll(slot, cause)
+
+    # -- ticks --------------------------------------------------------------------------------------------------
+
+    def _tick(self, span: Span, output: Output) -> None:
+        partition = span.partition
+        tick = self._ticks[partition] = self._ticks.get(partition, -1) + 1
+        passed_ms = max(0, span.now_ms - self._ticked_ms.get(partition, span.now_ms))
+        self._ticked_ms[partition] = max(span.now_ms, self._ticked_ms.get(partition, span.now_ms))
+        camp = self.arrays.state.camp[: self.arrays.campaigns]
+        home = camp[:, at.HOME] == partition
+        self._move_watermarks(camp, home, passed_ms, span.now_ms)
+        clock_ms = camp[:, at.WATERMARK] + camp[:, at.BEHIND]
+        for slot in np.flatnonzero(home & (clock_ms >= camp[:, at.BOUNDARY])).tolist():
+            output.decisions += self.ledger.roll(slot, Cause(int(clock_ms[slot])))
+        output.kpis += self._report(partition, due_kinds(tick))
+        self._forget(home)
+        camp[tick % REFRESH_TICKS :: REFRESH_TICKS, at.STALE] |= home[tick % REFRESH_TICKS :: REFRESH_TICKS]
+
+    def _move_watermarks(self, camp: NDArray[np.int64], home: NDArray[np.bool_], passed_ms: int, now_ms: int) -> None:
+        seen = home & (camp[:, at.SEEN] == 1)
+        camp[seen, at.BEHIND] += passed_ms
+        moved = np.minimum(camp[seen, at.BEHIND], CATCH_UP_MS)
+        camp[seen, at.WATERMARK] += moved
+        camp[seen, at.BEHIND] -= moved
+        unseen = home & (camp[:, at.SEEN] == 0)
+        camp[unseen, at.WATERMARK] = np.maximum(camp[unseen, at.WATERMARK], now_ms)
+
+    def _report(self, partition: int, due: NDArray[np.bool_]) -> list[KpiBatch]:
+        """Report windows that changed and give back those that are closed; a negative partition means all."""
+        self.arrays.flush()
+        state = self.arrays.state
+        room = int(state.marks[at.CELLS_END])
+        report, done = np.empty(room, np.int32), np.empty(room, np.int32)
+        reported, released = survey(state, partition, due, report, done)
+        batches = kpi_batches(state, self.registry, report[:reported])
+        release(state, done[:released])
+        return batches
+
+    def _forget(self, home: NDArray[np.bool_]) -> None:
+        """Free series without windows, then campaigns without windows and definition."""
+        series = self.arrays.state.series[: self.arrays.series]
+        idle = np.flatnonzero((series[:, 1] == 0) & (series[:, 0] >= 0)).tolist()
+        series[idle] = -1
+        self.registry.free_series(idle)
+        camp = self.arrays.state.camp[: self.arrays.campaigns]
+        gone = home & (camp[:, at.STATE] == at.UNKNOWN) & (camp[:, at.CELLS] == 0) & (camp[:, at.SEEN] == 1)
+        for slot in np.flatnonzero(gone).tolist():
+            if slot not in self.ledger.standings and self.registry.series_of_campaign[slot] == 0:
+                self.arrays.drop_total(int(camp[slot, at.TOTAL_CELL]))
+                camp[slot] = 0
+                camp[slot, at.HOME] = at.FREE
+                self.registry.free_campaign(slot)
+
+    def drain(self) -> Output:
+        """All windows that changed and were not reported yet, open ones included: for the end of a bounded run."""
+        return Output(kpis=self._report(-1, np.ones(8, np.bool_)))
+
+    # -- live ---------------------------------------------------------------------------------------------------
+
+    def _report_live(self, span: Span, output: Output) -> None:
+        if not self._pace.may_be_due(span.read_ms):
+            return
+        stale = np.flatnonzero(self.arrays.state.camp[: self.arrays.campaigns, at.STALE])
+        if self._pace.is_due(span.read_ms, len(stale)):
+            self.arrays.flush()
+            output.live += live_rows(self.arrays, self.registry, self.ledger, stale, span.now_ms)
+            self.arrays.state.camp[stale, at.STALE] = 0
+
+    # -- snapshot -----------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> dict[str, Any]:
+        """All state, as arrays and texts that later steps do not change."""
+        return {
+            "arrays": self.arrays.snapshot(),
+            "campaigns": msgspec.msgpack.encode(self.registry.campaigns.keys),
+            "series": msgspec.msgpack.encode(self.registry.series.keys),
+            "standings": self.ledger.snapshot(),
+            "ticks": (dict(self._ticked_ms), dict(self._ticks)),
+            "folded": self.registry.folded,
+            "waiting": {p: [list(queue) for queue in queues] for p, queues in self._waiting.items() if any(queues)},
+        }
+
+    @classmethod
+    def restore(
+        cls, snapshot: dict[str, Any], shard: int, shards: int, partitions: int, limits: Limits | None = None
+    ) -> CampaignShard:
+        """The shard as it was when the snapshot was taken; a new number of partitions moves campaigns' homes."""
+        restored = cls(shard, shards, partitions, limits)
+        restored.arrays = Arrays.restore(snapshot["arrays"])
+        restored.registry.load(
+            msgspec.msgpack.decode(snapshot["campaigns"], type=list[CampaignKey | None]),
+            msgspec.msgpack.decode(snapshot["series"], type=list[SeriesKey | None]),
+            restored.arrays.state.series[:, 0],
+        )
+        restored.ledger = Ledger(restored.arrays, restored.registry)
+        restored.ledger.load(snapshot["standings"])
+        restored._ticked_ms, restored._ticks = dict(snapshot["ticks"][0]), dict(snapshot["ticks"][1])
+        restored.registry.folded = snapshot["folded"]
+        restored._waiting = {p: [deque(queue) for queue in queues] for p, queues in snapshot["waiting"].items()}
+        for slot, key in restored.registry.campaigns.used():
+            restored.arrays.state.camp[slot, at.HOME] = restored._home(key.campaign_id)
+        return restored
