@@ -3,5 +3,16 @@
 from schemas.decode.chunk import Decoded, decode_chunk
 from schemas.decode.columns import feature_hash
 from schemas.decode.rows import Refused, decode_row, encode_event
+from schemas.decode.table import TableColumns, TextColumn, decode_table
 
-__all__ = ["Decoded", "Refused", "decode_chunk", "decode_row", "encode_event", "feature_hash"]
+__all__ = [
+    "Decoded",
+    "Refused",
+    "TableColumns",
+    "TextColumn",
+    "decode_chunk",
+    "decode_row",
+    "decode_table",
+    "encode_event",
+    "feature_hash",
+]

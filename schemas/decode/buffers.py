@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from schemas.batch import FEATURE_FIELDS
 from schemas.decode.columns import SERIES_FIELDS, Dictionary, Rows, Source
-from schemas.decode.keys import LINE_WORDS
+from schemas.decode.keys import SPANS
 from schemas.decode.words import HIGHS, ZERO
 
 # Loads reach at most this far past what they use.
@@ -58,7 +58,7 @@ class Payload:
 
 @dataclass(slots=True)
 class Columns:
-    """Columns with one row a line; `texts` has a row a line, or none when nobody asks where texts are."""
+    """Columns with one row a line; `texts` has address and length of every text, or no rows."""
 
     type: NDArray[np.uint8]
     ts_ms: NDArray[np.int64]
@@ -87,7 +87,7 @@ class Columns:
             ref=hashes[3],
             features=np.empty((lines, len(FEATURE_FIELDS)), np.uint32),
             series_code=np.empty(lines, np.int32),
-            texts=np.empty((lines if with_texts else 0, LINE_WORDS), np.int64),
+            texts=np.empty((lines if with_texts else 0, SPANS, 2), np.int64),
         )
 
     def rows(self) -> Rows:

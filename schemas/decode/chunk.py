@@ -43,7 +43,7 @@ class SlowRow(NamedTuple):
 class SlowTexts(NamedTuple):
     """The texts of slow rows one after another, and where each is as the scanner notes it."""
 
-    blob: bytes
+    blob: NDArray[np.uint8]
     lines: NDArray[np.int64]
 
 
@@ -54,7 +54,7 @@ class Scan:
     Codes from `slow_series` on are of series first met in slow rows.
     """
 
-    payload: bytes
+    payload: Payload
     positions: NDArray[np.int64]
     kept: NDArray[np.intp]
     columns: Columns
@@ -75,7 +75,7 @@ def _slow_texts(slow: list[SlowRow]) -> SlowTexts:
         lines[k, [TYPE, TS, COST, REVENUE]] = _TYPE_CODES[event.type], event.ts, event.cost_micros, event.revenue_micros
     lengths = lines[:, LENGTHS:]
     lines[:, : len(SPAN_FIELDS)] = np.cumsum(lengths).reshape(lengths.shape) - lengths
-    return SlowTexts(b"".join(parts), lines)
+    return SlowTexts(padded(b"".join(parts)), lines)
 
 
 def scan(chunk: Chunk, *, now_ms: int, org_id: str | None, with_texts: bool) -> Scan:
@@ -103,11 +103,11 @@ def scan(chunk: Chunk, *, now_ms: int, org_id: str | None, with_texts: bool) -> 
     slow, dead = _decide(chunk, doubtful, positions, now_ms, org_id)
     texts = _slow_texts(slow)
     if slow:
-        places, blob = np.array([row.place for row in slow], np.int64), padded(texts.blob)
-        put_rows(address(blob), places, address(texts.lines), terms, rows, dictionary)
+        places = np.array([row.place for row in slow], np.int64)
+        put_rows(address(texts.blob), places, address(texts.lines), terms, rows, dictionary)
         states[places] = SURE
     kept = np.flatnonzero(states == SURE)
-    return Scan(payload.bytes, positions, kept, columns, distinct, slow_series, slow, texts, dead)
+    return Scan(payload, positions, kept, columns, distinct, slow_series, slow, texts, dead)
 
 
 def _decide(
@@ -142,7 +142,7 @@ def _series(scanned: Scan, org_id: str) -> list[SeriesKey]:
     for code, known in enumerate(distinct.hashes[: len(distinct)].tolist()):
         key = _known_series.get(known)
         if key is None:
-            text = scanned.payload if code < scanned.slow_series else scanned.texts.blob
+            text = scanned.payload.bytes if code < scanned.slow_series else scanned.texts.blob.tobytes()
             key = _series_key(text, distinct.places[code].tolist(), org_id)
             if len(_known_series) >= _KNOWN_SERIES_MAX:
                 _known_series.clear()

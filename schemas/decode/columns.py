@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.batch import FEATURE_FIELDS
-from schemas.decode.kernel import kernel
+from schemas.decode.kernel import inlined, kernel
 from schemas.decode.keys import (
     CAMPAIGN_ID,
     COST,
@@ -18,6 +18,7 @@ from schemas.decode.keys import (
     ORG_ID,
     REVENUE,
     SPAN_FIELDS,
+    SPANS,
     TS,
     TYPE,
     UNKNOWN,
@@ -90,7 +91,7 @@ class Terms(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Addresses of columns; `texts` is 0 or takes LINE_WORDS words a row: where the row's texts are."""
+    """Addresses of columns; `texts` is 0, or takes two words a text: its address and length."""
 
     type: int
     ts_ms: int
@@ -116,7 +117,7 @@ class Dictionary(NamedTuple):
     distinct: int
 
 
-@kernel
+@inlined
 def _same_text(one: int, other: int, length: int) -> bool:
     """Whether as many bytes at two addresses are equal."""
     while length > 0:
@@ -128,7 +129,7 @@ def _same_text(one: int, other: int, length: int) -> bool:
     return True
 
 
-@kernel
+@inlined
 def _is_event(base: int, line: int, terms: Terms) -> bool:
     """Whether required fields are there and agree with the terms; each by itself is valid."""
     kind = get(line, TYPE)
@@ -143,14 +144,14 @@ def _is_event(base: int, line: int, terms: Terms) -> bool:
     return not (terms.keep_extra and get(line, UNKNOWN) > 0)
 
 
-@kernel
+@inlined
 def _hash_of(base: int, line: int, field: int, seed: np.uint64) -> np.uint64:
     """Hash of a field, 0 when it is absent."""
     length = get(line, LENGTHS + field)
     return hash_text(base, get(line, field), length, seed) if length > 0 else ZERO
 
 
-@kernel
+@inlined
 def _actor(base: int, line: int, org: np.uint64) -> np.uint64:
     """The person: user_id, else device_id, else ip with user agent."""
     if get(line, LENGTHS + _USER_ID) > 0:
@@ -163,7 +164,7 @@ def _actor(base: int, line: int, org: np.uint64) -> np.uint64:
     return _hash_of(base, line, _IP, seed)
 
 
-@kernel
+@inlined
 def _named_field(line: int) -> int:
     """The field by which an event names the one before it: a click its impression, a conversion or lead its click."""
     kind = get(line, TYPE)
@@ -174,7 +175,7 @@ def _named_field(line: int) -> int:
     return _CLICK_ID
 
 
-@kernel
+@inlined
 def _code_of(series: np.uint64, line: int, dictionary: Dictionary) -> int:
     """The code of a series, a new one for a series not seen in this chunk."""
     slot = signed(series) & dictionary.mask
@@ -196,7 +197,7 @@ def _code_of(series: np.uint64, line: int, dictionary: Dictionary) -> int:
     return code
 
 
-@kernel
+@inlined
 def _put_features(base: int, row: int, line: int, org: np.uint64, rows: Rows) -> np.uint64:
     """Fill the row's features; the hash of its series."""
     series = mix(org, _hash_of(base, line, CAMPAIGN_ID, SEED_FIELD))
@@ -208,7 +209,7 @@ def _put_features(base: int, row: int, line: int, org: np.uint64, rows: Rows) ->
     return series
 
 
-@kernel
+@inlined
 def put_row(base: int, row: int, line: int, terms: Terms, rows: Rows, dictionary: Dictionary) -> None:
     """Fill one row from what the scanner found."""
     named_org = _hash_of(base, line, ORG_ID, SEED_FIELD)
@@ -226,11 +227,12 @@ def put_row(base: int, row: int, line: int, terms: Terms, rows: Rows, dictionary
     series = _put_features(base, row, line, org, rows)
     put32(rows.series_code, row, _code_of(series, line, dictionary))
     if rows.texts != 0:
-        for word in range(LINE_WORDS):
-            put(rows.texts, LINE_WORDS * row + word, get(line, word))
+        for field in range(SPANS):
+            put(rows.texts, 2 * (SPANS * row + field), base + get(line, field))
+            put(rows.texts, 2 * (SPANS * row + field) + 1, get(line, LENGTHS + field))
 
 
-@kernel
+@inlined
 def _state_of(base: int, start: int, end: int, line: int, terms: Terms) -> int:
     """What became of the line from start; end is its newline when the scanner was sure, else UNSURE."""
     if end != UNSURE and end - start <= EVENT_BYTES_MAX and _is_event(base, line, terms):
@@ -277,26 +279,28 @@ def put_rows(
 
 
 @kernel
-def text_hash(address: int, length: int, seed: np.uint64) -> np.uint64:
-    """Hash of the text at an address; see `schemas.decode.words.hash_text`."""
-    return hash_text(address, 0, length, seed)
+def _text_hash(address: int, length: int) -> np.uint64:
+    """Hash of a field's text."""
+    return hash_text(address, 0, length, SEED_FIELD)
 
 
-def _field_hash(text: str) -> np.uint64:
-    encoded = text.encode()
-    padded = np.frombuffer(encoded + bytes(16), np.uint8)
-    return U64(text_hash(padded.ctypes.data, len(encoded), SEED_FIELD))
+@kernel
+def _text_feature(address: int, length: int) -> np.uint32:
+    """The feature that stands for a text."""
+    return fold32(hash_text(address, 0, length, SEED_FIELD))
 
 
 def organisation_hash(org_id: str) -> np.uint64:
     """The hash that stands for an organisation in the hashes of its events."""
-    return _field_hash(org_id)
+    text = np.frombuffer(org_id.encode() + bytes(16), np.uint8)
+    return U64(_text_hash(text.ctypes.data, len(text) - 16))
 
 
 def feature_hash(text: str) -> int:
     """What `EventBatch.features` holds for a field with this text; 0 for the empty string.
 
-    >>> feature_hash("")
-    0
+    >>> feature_hash(""), 0 < feature_hash("mobile") < 2**32
+    (0, True)
     """
-    return int(fold32(_field_hash(text))) if text else 0
+    padded = np.frombuffer(text.encode() + bytes(16), np.uint8)
+    return int(_text_feature(padded.ctypes.data, len(padded) - 16)) if text else 0

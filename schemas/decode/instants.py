@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from schemas.decode.kernel import kernel
+from schemas.decode.kernel import inlined
 from schemas.decode.memory import load_byte
 
 _RFC3339: Final = re.compile(
@@ -43,7 +43,7 @@ def rfc3339_ms(text: str) -> int | None:
     return (local - _EPOCH) // _MILLISECOND - 60_000 * minutes_east + fraction_ms
 
 
-@kernel
+@inlined
 def _digits(address: int, at: int, count: int) -> int:
     """The number that `count` digits spell; negative when one of them is no digit."""
     value = 0
@@ -55,7 +55,7 @@ def _digits(address: int, at: int, count: int) -> int:
     return value
 
 
-@kernel
+@inlined
 def _days_since_1970(year: int, month: int, day: int) -> int:
     """Days from 1970-01-01; for years from 1970 on. -1 for a date that is not in the calendar."""
     if year < 1970 or month < 1 or month > 12 or day < 1:
@@ -68,7 +68,7 @@ def _days_since_1970(year: int, month: int, day: int) -> int:
     return 365 * (year - 1970) + leap_days + _DAYS_BEFORE_MONTH[month - 1] + (leap and month > 2) + day - 1
 
 
-@kernel
+@inlined
 def _zone_minutes(address: int, at: int, left: int) -> int:
     """Minutes east of UTC of what ends an instant: Z or +hh:mm; 10,000 when it is neither."""
     sign = load_byte(address, at)
@@ -82,7 +82,7 @@ def _zone_minutes(address: int, at: int, left: int) -> int:
     return 60 * hours + minutes if sign == 43 else -60 * hours - minutes
 
 
-@kernel
+@inlined
 def _fraction_length(address: int, at: int, left: int) -> int:
     """Length of ".digits" at the place, 0 when there is no point; -1 when no digit follows the point."""
     if load_byte(address, at) != 46:
@@ -93,7 +93,7 @@ def _fraction_length(address: int, at: int, left: int) -> int:
     return length if length > 1 else -1
 
 
-@kernel
+@inlined
 def scan_instant(address: int, at: int, length: int) -> int:
     """Milliseconds of an RFC 3339 instant from 1970 on, in its usual form; -1 for anything else."""
     if length < 20 or load_byte(address, at + 4) != 45 or load_byte(address, at + 7) != 45:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
-from numba.core.caching import FunctionCache
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -21,15 +21,22 @@ _SCHEMAS = Path(__file__).resolve().parents[1]
 def _stamp(folder: Path) -> str:
     """What the compiled code of a folder may depend on: its own sources and those of schemas/."""
     sources = sorted({*_SCHEMAS.rglob("*.py"), *folder.glob("*.py")})
-    return hashlib.blake2b(b"\0".join(source.read_bytes() for source in sources), digest_size=16).hexdigest()
+    return hashlib.blake2b(b"\0".join(source.read_bytes() for source in sources), digest_size=8).hexdigest()
 
 
 class _StampedCache(FunctionCache):  # type: ignore[misc]
-    """numba's cache looks only at the file of the outermost function; inlined ones from other files would go stale."""
+    """numba's cache looks only at the file of the outermost function: code inlined from other files would go stale.
 
-    def _index_key(self, sig: Any, codegen: Any) -> Any:
-        folder = Path(self._py_func.__code__.co_filename).resolve().parent
-        return (*super()._index_key(sig, codegen), _stamp(folder))
+    Here files are named by all sources, so that processes of different versions do not read each other's either.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._cache_file = IndexDataCacheFile(
+            cache_path=self._cache_path,
+            filename_base=f"{self._impl.filename_base}.{_stamp(Path(function.__code__.co_filename).resolve().parent)}",
+            source_stamp=self._impl.locator.get_source_stamp(),
+        )
 
 
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
@@ -37,6 +44,11 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
 
     Compiled on first call for the types of its arguments, then kept on disk until a source file it may use changes.
     """
-    compiled = numba.njit(nogil=True, boundscheck=False)(function)
+    compiled = numba.njit(nogil=True)(function)
     compiled._cache = _StampedCache(function)
     return cast("Callable[P, R]", compiled)
+
+
+def inlined(function: Callable[P, R]) -> Callable[P, R]:
+    """A function for kernels to call: becomes part of them and is not kept by itself."""
+    return cast("Callable[P, R]", numba.njit(nogil=True)(function))

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from schemas.decode.kernel import kernel
+from schemas.decode.kernel import inlined
 from schemas.decode.memory import load
 from schemas.decode.rows import is_identifier
 from schemas.decode.words import HIGHS, ONES, U64, ZERO, keep
@@ -86,7 +86,7 @@ for _code, _key in enumerate(_KEYS):
     _SLOT_LENGTH[_slot], _SLOT_FIELD[_slot] = len(_key), _code
 
 
-@kernel
+@inlined
 def field_of(base: int, at: int, length: int) -> int:
     """Code of the field with this key."""
     first = keep(load(base, at), length)
@@ -98,13 +98,13 @@ def field_of(base: int, at: int, length: int) -> int:
     return _SLOT_FIELD[slot]  # type: ignore[no-any-return]
 
 
-@kernel
+@inlined
 def _between(word: np.uint64, low: int, high: int) -> np.uint64:
     """High bits of the bytes from `low` to `high`; all bytes must be ASCII."""
     return (word + ONES * U64(0x80 - low)) & ~(word + ONES * U64(0x7F - high))
 
 
-@kernel
+@inlined
 def is_event_id(base: int, at: int, length: int) -> bool:
     """Whether the bytes are 1 to 64 of A-Z a-z 0-9 _ . : -"""
     if length < 1 or length > 64:
@@ -123,7 +123,7 @@ def is_event_id(base: int, at: int, length: int) -> bool:
     return bool(wrong == ZERO)
 
 
-@kernel
+@inlined
 def type_code(base: int, at: int, length: int) -> int:
     """Code of an event type, 0 for none."""
     word = keep(load(base, at), length)
@@ -136,7 +136,7 @@ def type_code(base: int, at: int, length: int) -> int:
     return 4 if length == 4 and word == _LEAD_WORD else 0
 
 
-@kernel
+@inlined
 def is_listed(base: int, at: int, length: int, field: int) -> bool:
     """Whether a channel or platform is one of those there are, or empty."""
     if length == 0:

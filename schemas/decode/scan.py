@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from schemas.decode.instants import scan_instant
-from schemas.decode.kernel import kernel
+from schemas.decode.kernel import inlined
 from schemas.decode.keys import (
     CHANNEL,
     EVENT_ID,
@@ -46,7 +46,7 @@ _NEWLINES: Final = ONES * U64(_NEWLINE)
 _SPACES: Final = ONES * U64(0x20)
 
 
-@kernel
+@inlined
 def newline_after(base: int, at: int) -> int:
     """Place of the next newline; there must be one."""
     while True:
@@ -57,7 +57,7 @@ def newline_after(base: int, at: int) -> int:
         at += 8
 
 
-@kernel
+@inlined
 def skip_blank(base: int, at: int) -> int:
     """Place of the first byte that is no space, tab or carriage return."""
     byte = load_byte(base, at)
@@ -67,7 +67,7 @@ def skip_blank(base: int, at: int) -> int:
     return at
 
 
-@kernel
+@inlined
 def _string_end(base: int, at: int, refused: np.uint64) -> int:
     """Place of the closing quote; UNSURE at an escape, a control character, or a high bit that is in `refused`.
 
@@ -85,7 +85,7 @@ def _string_end(base: int, at: int, refused: np.uint64) -> int:
         at += 8
 
 
-@kernel
+@inlined
 def _scan_text(base: int, at: int, length: int, field: int, line: int) -> bool:
     """Note where a text is; False when it is not certainly valid."""
     if field == EVENT_ID:
@@ -100,7 +100,7 @@ def _scan_text(base: int, at: int, length: int, field: int, line: int) -> bool:
     return True
 
 
-@kernel
+@inlined
 def _scan_string(
     base: int,
     at: int,
@@ -126,7 +126,7 @@ def _scan_string(
     return end + 1 if value > 0 else UNSURE
 
 
-@kernel
+@inlined
 def _scan_digits(base: int, at: int, field: int, line: int) -> int:
     """Read an unsigned integer of at most 18 digits, the field's value; the place behind it, or UNSURE."""
     start = at
@@ -147,7 +147,7 @@ def _scan_digits(base: int, at: int, field: int, line: int) -> int:
     return at
 
 
-@kernel
+@inlined
 def _scan_word(base: int, at: int, field: int, line: int) -> int:
     """Read null, or true or false where nothing is known of the field; the place behind it, or UNSURE."""
     word = keep(load(base, at), 4)
@@ -164,7 +164,7 @@ def _scan_word(base: int, at: int, field: int, line: int) -> int:
     return at + 5 if word == FALS and load_byte(base, at + 4) == _LETTER_E else UNSURE
 
 
-@kernel
+@inlined
 def _scan_value(
     base: int,
     at: int,
@@ -183,7 +183,7 @@ def _scan_value(
     return _scan_word(base, at, field, line)
 
 
-@kernel
+@inlined
 def scan_line(
     base: int,
     at: int,

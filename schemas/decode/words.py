@@ -14,7 +14,7 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
 
-from schemas.decode.kernel import kernel
+from schemas.decode.kernel import inlined
 from schemas.decode.memory import load
 
 U64 = np.uint64
@@ -62,19 +62,19 @@ _lowest = cast("Callable[[np.uint64], int]", _lowest_bit)
 _folded_product = cast("Callable[[np.uint64, np.uint64], np.uint64]", _fold_product)
 
 
-@kernel
+@inlined
 def signed(word: np.uint64 | np.uint32) -> int:
     """The word's bits as a signed number."""
     return np.int64(word)  # type: ignore[return-value]
 
 
-@kernel
+@inlined
 def first_marked(marks: np.uint64) -> int:
     """Which byte of the word has the lowest mark; marks are the high bits of bytes, at least one."""
     return _lowest(marks) >> 3
 
 
-@kernel
+@inlined
 def keep(word: np.uint64, length: int) -> np.uint64:
     """The first `length` bytes of the word (0 to 8), the others 0."""
     if length >= 8:
@@ -82,13 +82,13 @@ def keep(word: np.uint64, length: int) -> np.uint64:
     return word & ((U64(1) << U64(8 * length)) - U64(1))
 
 
-@kernel
+@inlined
 def mix(a: np.uint64, b: np.uint64) -> np.uint64:
     """A word that depends on every bit of both."""
     return _folded_product(a ^ _SECRET_A, b ^ _SECRET_B)
 
 
-@kernel
+@inlined
 def hash_text(address: int, start: int, length: int, seed: np.uint64) -> np.uint64:
     """64-bit hash of bytes, never 0. Folded multiplication as in wyhash (https://github.com/wangyi-fudan/wyhash)."""
     state = seed
@@ -104,7 +104,7 @@ def hash_text(address: int, start: int, length: int, seed: np.uint64) -> np.uint
     return value if value != ZERO else _SECRET_C
 
 
-@kernel
+@inlined
 def fold32(value: np.uint64) -> np.uint32:
     """32 bits of a 64-bit hash, 0 only for 0."""
     if value == ZERO:
