@@ -1,0 +1,93 @@
+"""The embedded stack in a folder of its own, as `penstock up` runs it, for measurements."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+READY_WITHIN_S: Final = 120.0
+END_WITHIN_S: Final = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A running stack. `processes` by name, for their memory and CPU."""
+
+    url: str
+    data_dir: Path
+    clickhouse_url: str
+    processes: Mapping[str, subprocess.Popen[bytes]]
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def stack(data_dir: Path, parts: Sequence[str] = ("clickhouse", "api", "flow", "store")) -> Iterator[Stack]:
+    """Start the parts on free ports, wait until the api is ready, end them afterwards."""
+    port, clickhouse_port = free_port(), free_port()
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")},
+        "PENSTOCK_DATA_DIR": str(data_dir),
+        "PENSTOCK_PORT": str(port),
+        "PENSTOCK_CLICKHOUSE_PORT": str(clickhouse_port),
+    }
+    processes: dict[str, subprocess.Popen[bytes]] = {}
+    data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        for part in parts:
+            with (data_dir / f"{part}.log").open("ab") as log:
+                processes[part] = subprocess.Popen(
+                    [sys.executable, "-m", "cli.main", part], env=environment, stdout=log, stderr=log
+                )
+        url = f"http://127.0.0.1:{port}"
+        _until_ready(f"{url}/readyz", processes, data_dir)
+        yield Stack(url, data_dir, f"http://127.0.0.1:{clickhouse_port}", processes)
+    finally:
+        _end(processes)
+
+
+def _until_ready(url: str, processes: Mapping[str, subprocess.Popen[bytes]], data_dir: Path) -> None:
+    deadline = time.monotonic() + READY_WITHIN_S
+    while True:
+        for name, process in processes.items():
+            if process.poll() is not None:
+                tail = (data_dir / f"{name}.log").read_text()[-2_000:]
+                raise RuntimeError(f"{name} ended with code {process.returncode}:\n{tail}")
+        try:
+            with urllib.request.urlopen(url, timeout=2) as answer:
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, OSError):
+            pass
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{url} was not ready in {READY_WITHIN_S:.0f} s")
+        time.sleep(0.1)
+
+
+def _end(processes: Mapping[str, subprocess.Popen[bytes]]) -> None:
+    for process in processes.values():
+        if process.poll() is None:
+            process.terminate()
+    deadline = time.monotonic() + END_WITHIN_S
+    for process in processes.values():
+        try:
+            process.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
