@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -26,9 +27,13 @@ def create_app(wiring: Wiring) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.following = following = Following(MemoryServing(partial(_spendable_micros, hub)), DecisionHistory())
-        async with running(wiring, following) as outbox, hub.following():
+        stop = asyncio.Event()
+        async with running(wiring, following, stop) as outbox, hub.following():
             app.state.outbox = outbox
             yield
+            # Now, so that both end side by side.
+            stop.set()
+            outbox.wake()
 
     app = FastAPI(
         title="Penstock",

@@ -76,9 +76,8 @@ class Following:
 
 
 @asynccontextmanager
-async def running(wiring: Wiring, following: Following) -> AsyncIterator[OutboxPublisher]:
-    """Runs tails and publisher while the context lasts; gives the publisher."""
-    stop = asyncio.Event()
+async def running(wiring: Wiring, following: Following, stop: asyncio.Event) -> AsyncIterator[OutboxPublisher]:
+    """Runs tails and publisher while the context lasts; gives the publisher. `stop` may be set ahead of the end."""
     outbox = OutboxPublisher(wiring)
     handlers = {topics.CONTROL: following.serving.take_control, topics.DECISIONS: following.take_decisions}
     tasks = [asyncio.create_task(outbox.run(stop), name="outbox")]

@@ -79,7 +79,7 @@ def to_lines(body: bytes, content_type: str) -> bytes:
 def _json_to_lines(body: bytes) -> bytes:
     text = body.strip()
     if text.startswith(b"["):
-        return b"\n".join(_one_line(element) for element in _elements(text))
+        return b"\n".join(_one_line(bytes(element)) for element in _elements(text))
     if b"\n" not in text or not _is_whole(text):
         # One event, or several lines under the content type of one: line numbers count from the body's first line.
         return body
@@ -104,7 +104,7 @@ def _elements(array: bytes) -> list[msgspec.Raw]:
 
 def _one_line(value: bytes) -> bytes:
     """The value without line ends; inside a JSON string there can be none."""
-    return bytes(value) if b"\n" not in value and b"\r" not in value else msgspec.json.format(bytes(value), indent=-1)
+    return value if b"\n" not in value and b"\r" not in value else msgspec.json.format(value, indent=-1)
 
 
 def _gunzip(body: bytes) -> bytes:

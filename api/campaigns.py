@@ -85,13 +85,13 @@ router = APIRouter(prefix="/api/v1/campaigns", tags=["campaigns"])
 CampaignId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.:\-]{1,128}$")]
 _IfMatch = Annotated[str | None, Header(description='Version that was read, such as "3"; 409 when it is another.')]
 _DEFINITION: Final = {
-    "requestBody": {
+    "x-request-body": {
         "required": True,
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Campaign"}}},
     }
 }
 _MERGE: Final = {
-    "requestBody": {
+    "x-request-body": {
         "required": True,
         "description": "Fields to change, as a JSON merge patch (RFC 7396); null takes a field away.",
         "content": {"application/merge-patch+json": {"schema": {"type": "object"}},

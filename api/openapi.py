@@ -66,6 +66,9 @@ def _problem_schemas() -> dict[str, Any]:
 
 def _finish(path: str, operation: dict[str, Any]) -> None:
     """Errors of an operation are problems; it takes a key, or none where the api has none."""
+    if "x-request-body" in operation:
+        # FastAPI would merge it with the bare object that the route takes and checks itself.
+        operation["requestBody"] = operation.pop("x-request-body")
     responses = operation["responses"]
     # FastAPI announces a 422 with its own shape for everything that has a parameter.
     if "422" in responses:

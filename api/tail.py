@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 # A read waits in a thread of its own, so that tails never take the threads that requests need.
 TAILS_MAX: Final = 16
-READ_WAIT_S: Final = 0.25
+READ_WAIT_S: Final = 0.1
 READ_BYTES: Final = 1 << 20
 # Between two tries while the log is away.
 RETRY_S: Final = 0.5
