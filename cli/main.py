@@ -10,6 +10,7 @@ from cli.backtest import app as backtest
 from cli.clickhouse import clickhouse
 from cli.demo import demo
 from cli.doctor import doctor
+from cli.flow import flow
 from cli.replay import app as replay
 from cli.up import up
 
@@ -32,6 +33,7 @@ app.command("demo")(demo)
 app.command("doctor")(doctor)
 app.command("actuate")(actuate)
 app.command("api")(api)
+app.command("flow")(flow)
 app.add_typer(backtest, name="backtest")
 app.add_typer(replay, name="replay")
 

@@ -1,0 +1,125 @@
+"""`penstock flow`: the dataflow `decide`, in one process or several."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.settings import Settings
+
+if TYPE_CHECKING:
+    from flows.process import ProcessSettings
+
+
+def flow(
+    processes: Annotated[int, typer.Option(min=1, help="Processes on this machine, as one cluster.")] = 1,
+    process_id: Annotated[
+        int | None, typer.Option(min=0, help="Number of this process in a cluster of several machines.")
+    ] = None,
+    addresses: Annotated[
+        str, typer.Option(help="host:port of every process of the cluster, in order, separated by semicolons.")
+    ] = "",
+    until_end: Annotated[bool, typer.Option(help="Stop at the end that the log has now.")] = False,
+    replay: Annotated[
+        bool, typer.Option(help="Take every decision where events.order says; write no entries of its own.")
+    ] = False,
+    child: Annotated[bool, typer.Option("--child", hidden=True)] = False,
+) -> None:
+    """Read events, keep KPIs and budgets, take decisions. Goes on from its last snapshot."""
+    members = tuple(address.strip() for address in addresses.split(";") if address.strip())
+    _check(processes, process_id, members)
+    settings = Settings()
+    words = [*(["--until-end"] if until_end else []), *(["--replay"] if replay else [])]
+    if processes > 1:
+        raise typer.Exit(_supervise(settings, processes, words))
+    _log_to_stderr(process_id)
+    _run(settings, process_id, members, until_end=until_end, replay=replay, child=child)
+
+
+def _check(processes: int, process_id: int | None, members: Sequence[str]) -> None:
+    if (process_id is None) != (not members):
+        raise typer.BadParameter("--process-id and --addresses go together")
+    if process_id is not None and process_id >= len(members):
+        raise typer.BadParameter(f"--process-id {process_id} has no address: there are {len(members)}, from 0")
+    if processes > 1 and members:
+        raise typer.BadParameter("--processes is for one machine, --addresses for several")
+
+
+def _run(
+    settings: Settings,
+    process_id: int | None,
+    members: tuple[str, ...],
+    *,
+    until_end: bool,
+    replay: bool,
+    child: bool,
+) -> None:
+    from contextlib import nullcontext
+
+    from cli.wiring import open_log
+    from flows.fence import Fence, FencedError
+    from flows.process import ProcessSettings, end_with_parent, run
+    from flows.store import StoreMismatchError
+
+    if child:
+        end_with_parent()
+    # Processes started by hand may be on machines of their own: each keeps its own part of the store.
+    shared = child or not members
+    own = ProcessSettings(
+        recovery_dir=settings.data_dir / ("recovery" if shared else f"recovery-{process_id}"),
+        shards=settings.shards,
+        dedupe_ids=settings.dedupe_ids,
+        epoch_seconds=settings.epoch_seconds,
+        addresses=members,
+        process=process_id or 0,
+        shared=shared,
+        metrics_port=settings.metrics_port,
+        until_end=until_end,
+        journals=not replay,
+    )
+    try:
+        # The supervisor of this child holds the lock, and the child with it.
+        with nullcontext() if child else Fence(settings.data_dir, process_id):
+            meter = run(open_log(settings), own, ready=lambda: _say_ready(own))
+    except (FencedError, StoreMismatchError) as error:
+        typer.echo(f"penstock flow: {error}", err=True)
+        raise typer.Exit(2) from None
+    typer.echo(f"penstock flow: stopped after {meter.lines} events and {meter.decisions} decisions", err=True)
+
+
+def _say_ready(own: ProcessSettings) -> None:
+    place = f"process {own.process} of {len(own.addresses)}" if own.addresses else "one process"
+    typer.echo(f"penstock flow: {place}, {own.shards} shard(s), state in {own.recovery_dir}", err=True)
+
+
+def _supervise(settings: Settings, processes: int, words: Sequence[str]) -> int:
+    from flows.cluster import supervise
+    from flows.fence import Fence, FencedError
+
+    _log_to_stderr(None)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+
+    def command(number: int, addresses: Sequence[str]) -> list[str]:
+        cluster = ["--process-id", str(number), "--addresses", ";".join(addresses), "--child"]
+        return [sys.executable, "-m", "cli.main", "flow", *cluster, *words]
+
+    try:
+        with Fence(settings.data_dir) as fence:
+            return supervise(command, processes, stop=stop, held=fence.inheritable())
+    except FencedError as error:
+        typer.echo(f"penstock flow: {error}", err=True)
+        return 2
+
+
+def _log_to_stderr(process_id: int | None) -> None:
+    import logging
+
+    name = "flow" if process_id is None else f"flow {process_id}"
+    logging.basicConfig(level=logging.INFO, format=f"%(asctime)s {name}: %(levelname)s %(message)s")

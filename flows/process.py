@@ -1,0 +1,161 @@
+"""One process of the flow, from its log to its end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from bytewax._bytewax import cluster_main, run_main
+from bytewax.recovery import RecoveryConfig
+
+from flows.clock import SystemClock
+from flows.decide import CLUSTER_EPOCH_BYTES, FlowSettings, build
+from flows.metrics import Meter
+from flows.source import SourceOptions
+from flows.status import StatusReporter
+from flows.store import StoreSettings, prepare
+from flows.warm import load_kernels
+from schemas.log import Log, LogUnavailableError
+from schemas.topics import EVENTS
+
+# After SIGTERM: a process that has not ended by then is held up, and ending it here loses nothing.
+STOP_S: Final = 6.0
+_RETRY_S: Final = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSettings:
+    """How one process of the flow runs."""
+
+    recovery_dir: Path
+    shards: int
+    dedupe_ids: int
+    epoch_seconds: float
+    # Addresses (host:port) of all processes of the cluster, this one included; empty for a single process.
+    addresses: tuple[str, ...] = ()
+    process: int = 0
+    # True when the processes of the cluster share `recovery_dir`.
+    shared: bool = True
+    # 0: no metrics. The process number is added.
+    metrics_port: int = 0
+    until_end: bool = False
+    journals: bool = True
+
+
+class Stop:
+    """A request to stop, by SIGTERM or SIGINT; an end is forced when it takes too long."""
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    def __call__(self) -> bool:
+        return self._asked
+
+    def on_signals(self) -> None:
+        """Listen. Only the main thread may call this."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if not self._asked:
+            self._asked = True
+            threading.Thread(target=_end_after, args=(STOP_S,), daemon=True).start()
+
+
+def _end_after(seconds: float) -> None:
+    time.sleep(seconds)
+    _log.warning("the flow did not end within %.0f s and is ended; it goes on from its last snapshot", seconds)
+    os._exit(1)
+
+
+def end_with_parent() -> None:
+    """End this process when whoever started it has gone: its stdin, a pipe from there, comes to its end."""
+
+    def watch() -> None:
+        while os.read(sys.stdin.fileno(), 1024):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+def run(log: Log, settings: ProcessSettings, *, ready: Callable[[], None] = lambda: None) -> Meter:
+    """Run the flow until it is told to stop, or with `until_end` until the log's end; what was counted.
+
+    Raises StoreMismatchError, and RuntimeError when a stage failed or another process of the cluster went away.
+    """
+    stop = Stop()
+    stop.on_signals()
+    meter = Meter()
+    # Kernels are loaded before the first event, not while it waits.
+    load_kernels()
+    processes = max(1, len(settings.addresses))
+    partitions = _partitions(log, stop)
+    if stop():
+        return meter
+    fixed = StoreSettings(settings.shards, partitions, settings.dedupe_ids)
+    prepare(settings.recovery_dir, fixed, process=settings.process, processes=processes, shared=settings.shared)
+    flow_settings = FlowSettings(
+        shards=settings.shards,
+        dedupe_ids=settings.dedupe_ids,
+        process=settings.process,
+        processes=processes,
+        source=SourceOptions(
+            ends=settings.until_end,
+            journals=settings.journals,
+            epoch_bytes_max=CLUSTER_EPOCH_BYTES if processes > 1 else None,
+        ),
+    )
+    if settings.metrics_port:
+        meter.serve(settings.metrics_port + settings.process)
+    clock = SystemClock()
+    status = StatusReporter(log, meter, clock, settings.process)
+    status.start()
+    ready()
+    try:
+        _run_dataflow(log, settings, flow_settings, meter, clock, stop)
+    finally:
+        status.stop()
+    return meter
+
+
+def _run_dataflow(
+    log: Log, settings: ProcessSettings, flow_settings: FlowSettings, meter: Meter, clock: SystemClock, stop: Stop
+) -> None:
+    flow = build(flow_settings, log, meter=meter, clock=clock, stopping=stop)
+    epoch = timedelta(seconds=settings.epoch_seconds)
+    recovery = RecoveryConfig(settings.recovery_dir, timedelta(0))  # type: ignore[no-untyped-call]
+    try:
+        if settings.addresses:
+            members = list(settings.addresses)
+            cluster_main(flow, members, settings.process, epoch_interval=epoch, recovery_config=recovery)  # type: ignore[no-untyped-call]
+        else:
+            run_main(flow, epoch_interval=epoch, recovery_config=recovery)  # type: ignore[no-untyped-call]
+    except BaseException as error:
+        # Bytewax raises a panic of its Rust side, when a peer goes away, as a BaseException of its own.
+        if isinstance(error, Exception | KeyboardInterrupt | SystemExit):
+            raise
+        raise RuntimeError(f"the cluster broke: {error}") from error
+
+
+def _partitions(log: Log, stop: Stop) -> int:
+    """Number of partitions of `events`; waits for a log that is away."""
+    while not stop():
+        try:
+            return log.partitions(EVENTS)
+        except LogUnavailableError as error:
+            _log.warning("waiting for the log: %s", error)
+            time.sleep(_RETRY_S)
+    return 0

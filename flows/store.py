@@ -1,0 +1,60 @@
+"""The recovery store beside the log: made once, and only ever continued with the settings it was made with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from bytewax.recovery import init_db_dir
+
+_SETTINGS: Final = "settings.json"
+
+
+class StoreMismatchError(Exception):
+    """The store was made with other settings; the message says which and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """What state in the store depends on."""
+
+    shards: int
+    partitions: int
+    dedupe_ids: int
+
+
+def prepare(folder: Path, settings: StoreSettings, *, process: int, processes: int, shared: bool) -> None:
+    """Make the store when it is not there; raises StoreMismatchError when it was made with other settings.
+
+    A store has one file a process of the cluster that made it, and keeps that number. `shared`: the processes use one
+    folder, which holds all files; otherwise each machine's folder holds its own process's file.
+    """
+    if not folder.exists():
+        _make(folder, settings, process=process, processes=processes, shared=shared)
+        return
+    made = json.loads((folder / _SETTINGS).read_text())
+    wanted = asdict(settings)
+    different = [name for name in wanted if made.get(name) != wanted[name]]
+    if different:
+        changes = ", ".join(f"{name} {made.get(name)} is now {wanted[name]}" for name in different)
+        raise StoreMismatchError(
+            f"{folder} was made with other settings: {changes}. Set them back, or move the folder away: the flow then "
+            "reads the log from its beginning and takes every decision again, with the same ids"
+        )
+
+
+def _make(folder: Path, settings: StoreSettings, *, process: int, processes: int, shared: bool) -> None:
+    """Made beside its place and moved there whole, so that a kill leaves no half of a store."""
+    half = folder.with_name(f"{folder.name}.new-{process}")
+    shutil.rmtree(half, ignore_errors=True)
+    half.mkdir(parents=True)
+    init_db_dir(half, processes)  # type: ignore[no-untyped-call]
+    if not shared:
+        for file in half.glob("part-*.sqlite3"):
+            if file.name != f"part-{process}.sqlite3":
+                file.unlink()
+    (half / _SETTINGS).write_text(json.dumps(asdict(settings)))
+    half.rename(folder)
