@@ -84,7 +84,7 @@ def replay_auctions(wanted: AuctionsReplay, *, url: str, api_key: str, patience_
     ended = "file_ended"
     trouble: str | None = None
     with open_client(url, api_key) as client:
-        sender = Sender(client, patience_s=patience_s, say=console.print)
+        sender = Sender(client, patience_s=patience_s, say=findings.say)
         loop = _Loop(wanted, client, sender, account, findings)
         try:
             with Progress(*_columns(), console=console, disable=not console.is_terminal) as progress:

@@ -68,10 +68,14 @@ class Findings:
         start = record[:120].decode("utf-8", "replace")
         self._show(f"refused, {error.field} {error.reason}: {error.detail}: {start}")
 
+    def say(self, text: str) -> None:
+        """Show a line as it is."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
     def _show(self, text: str) -> None:
         self._shown += 1
         if self._shown <= SHOWN_MAX:
-            self.console.print(text, markup=False, highlight=False)
+            self.say(text)
         elif self._shown == SHOWN_MAX + 1:
             self.console.print("further lines are only counted")
 
@@ -83,7 +87,7 @@ def replay_files(wanted: FilesReplay, *, url: str, api_key: str, patience_s: flo
     began = time.monotonic()
     trouble: str | None = None
     with open_client(url, api_key) as client:
-        sender = Sender(client, patience_s=patience_s, say=console.print)
+        sender = Sender(client, patience_s=patience_s, say=findings.say)
         try:
             with Progress(*_columns(), console=console, disable=not console.is_terminal) as progress:
                 for batch in _batches(wanted, findings, progress):
