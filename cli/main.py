@@ -12,6 +12,7 @@ from cli.demo import demo
 from cli.doctor import doctor
 from cli.flow import flow
 from cli.replay import app as replay
+from cli.topics import app as topics
 from cli.up import up
 
 app = typer.Typer(
@@ -36,6 +37,7 @@ app.command("api")(api)
 app.command("flow")(flow)
 app.add_typer(backtest, name="backtest")
 app.add_typer(replay, name="replay")
+app.add_typer(topics, name="topics")
 
 if __name__ == "__main__":
     app()

@@ -27,6 +27,7 @@ from schemas.serving import Serving
 SERVING_EVERY_S: Final = 0.02
 # Auctions between two looks at the served state when there is no pace.
 STEP_AUCTIONS: Final = 500
+_KNOWN_S: Final = 3.0
 # Wins remembered for telling what was in flight when a pause was decided.
 _WINS_MAX: Final = 100_000
 
@@ -156,6 +157,7 @@ class _Loop:
         task = progress.add_task("auctions", total=file.size_bytes, auctions=0, spent=0.0)
         auctions = self._auctions(file)
         self._start_s = time.monotonic()
+        self._wait_until_known()
         while True:
             serving = self._serving()
             if serving.paused:
@@ -225,9 +227,18 @@ class _Loop:
                 return True
         return False
 
+    def _wait_until_known(self) -> None:
+        """A campaign put a moment ago is served once the api has read it back from the log."""
+        deadline = time.monotonic() + _KNOWN_S
+        while self._ask().status_code == 404 and time.monotonic() < deadline:
+            time.sleep(SERVING_EVERY_S)
+
+    def _ask(self) -> httpx.Response:
+        return self._client.get(f"/api/v1/campaigns/{self._wanted.campaign_id}/serving")
+
     def _serving(self) -> Serving:
         """The campaign's state now. Raises RefusedError for an unknown campaign, httpx.TransportError."""
-        response = self._client.get(f"/api/v1/campaigns/{self._wanted.campaign_id}/serving")
+        response = self._ask()
         if response.status_code == 404:
             raise RefusedError(
                 f"the api knows no campaign {self._wanted.campaign_id}: `penstock campaign put FILE.json`"

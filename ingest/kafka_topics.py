@@ -75,8 +75,10 @@ def ensure_topics(
 
 def group_names(bootstrap: str, *, config: dict[str, str] | None = None) -> list[str]:
     """The groups that committed offsets. Raises LogUnavailableError."""
+    # Kept by a name: a client that nothing refers to takes its requests with it.
+    admin = _admin(bootstrap, config)
     try:
-        listed = _admin(bootstrap, config).list_consumer_groups(request_timeout=ADMIN_S).result()
+        listed = admin.list_consumer_groups(request_timeout=ADMIN_S).result()
     except KafkaException as error:
         raise LogUnavailableError(f"Kafka at {bootstrap} did not list its groups: {error.args[0].str()}") from error
     return sorted(group.group_id for group in listed.valid)
