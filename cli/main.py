@@ -7,12 +7,16 @@ import typer
 from cli.actuate import actuate
 from cli.api import api
 from cli.backtest import app as backtest
+from cli.bench import app as bench
+from cli.campaign import app as campaign
 from cli.clickhouse import clickhouse
 from cli.demo import demo
+from cli.dlq import app as dlq
 from cli.doctor import doctor
 from cli.flow import flow
 from cli.replay import app as replay
 from cli.topics import app as topics
+from cli.store import store
 from cli.up import up
 
 app = typer.Typer(
@@ -30,12 +34,16 @@ def main() -> None:
 
 app.command("up")(up)
 app.command("clickhouse")(clickhouse)
+app.command("store")(store)
 app.command("demo")(demo)
 app.command("doctor")(doctor)
 app.command("actuate")(actuate)
 app.command("api")(api)
+app.add_typer(campaign, name="campaign")
+app.add_typer(dlq, name="dlq")
 app.command("flow")(flow)
 app.add_typer(backtest, name="backtest")
+app.add_typer(bench, name="bench")
 app.add_typer(replay, name="replay")
 app.add_typer(topics, name="topics")
 

@@ -1,0 +1,1 @@
+"""The writer: tails the log into ClickHouse and keeps the serving state in Redis."""

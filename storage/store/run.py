@@ -1,0 +1,78 @@
+"""The process `penstock store`, wired."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+
+from schemas.log import Log
+from storage.client import Client
+from storage.schema import prepare
+from storage.store.event_feed import EventFeed
+from storage.store.feed import Feed, FeedThread, Health
+from storage.store.status import tell
+from storage.store.topic_feed import topic_feeds
+
+_log = logging.getLogger(__name__)
+
+STATUS_EVERY_S = 1.0
+
+
+class _Database:
+    """Gives clients of a database that has its tables: also of one that was made anew while this process runs."""
+
+    def __init__(self, url: str, raw_ttl_days: int, window_ttl_days: int) -> None:
+        self._url = url
+        self._ttl_days = raw_ttl_days, window_ttl_days
+        self._lock = threading.Lock()
+
+    def connected(self) -> Client:
+        """A client. Raises the client's exceptions."""
+        raw, window = self._ttl_days
+        # One thread makes the tables, the others find them made.
+        with self._lock:
+            return prepare(self._url, raw_ttl_days=raw, window_ttl_days=window)
+
+
+def run(
+    log: Log,
+    url: str,
+    *,
+    raw_ttl_days: int,
+    window_ttl_days: int,
+    stop: threading.Event,
+    redis_url: str = "",
+) -> None:
+    """Write the log into ClickHouse, and the serving state into Redis where there is one, until `stop` is set.
+
+    Everything is retried for as long as it takes; a kill at any moment loses nothing.
+    """
+    connected = _Database(url, raw_ttl_days, window_ttl_days).connected
+    feeds: list[Feed] = [EventFeed(log, raw_ttl_days=raw_ttl_days), *topic_feeds(log)]
+    threads = [FeedThread(feed, connected, stop) for feed in feeds]
+    healths: dict[str, Health] = {thread.name.removeprefix("store-"): thread.health for thread in threads}
+    started: list[threading.Thread] = [*threads]
+    if redis_url:
+        from storage.store.serving_feed import ServingThread
+
+        started.append(ServingThread(log, redis_url, stop))
+    for thread in started:
+        thread.start()
+    _watch(log, healths, started, stop)
+    for thread in started:
+        thread.join(timeout=10)
+
+
+def _watch(log: Log, healths: Mapping[str, Health], threads: list[threading.Thread], stop: threading.Event) -> None:
+    """Tell how it goes; a thread that died of a bug ends the process, so that a supervisor starts it again."""
+    state = "ok"
+    while not stop.wait(STATUS_EVERY_S):
+        status = tell(log, healths)
+        if status.state != state:
+            _log.warning("store is %s%s", status.state, f": {status.error}" if status.error else "")
+            state = status.state
+        dead = [thread.name for thread in threads if not thread.is_alive()]
+        if dead:
+            stop.set()
+            raise RuntimeError(f"{', '.join(dead)} ended; its traceback is above")

@@ -1,0 +1,93 @@
+"""Topics `control` and `decisions` into Redis, whatever ClickHouse does."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Final
+
+import redis
+
+from schemas import topics
+from schemas.log import Log, LogUnavailableError, OffsetGoneError
+from schemas.serving import Serving
+from storage import metrics
+from storage.serving import RedisServing, ServingStore
+from storage.serving_fold import ServingFold
+from storage.store.feed import BACKOFF_S
+
+_log = logging.getLogger(__name__)
+
+_READ_BYTES: Final = 4 * 2**20
+# How long to wait for a decision before looking for a definition.
+_WAIT_S: Final = 0.2
+
+
+def _bad(topic: str, error: Exception) -> None:
+    metrics.BAD_RECORDS.labels(topic).inc()
+    _log.warning("a record of topic %s was left out: %s", topic, error)
+
+
+class ServingFeed:
+    """Folds both topics from their beginning; once it is where they ended when it began, writes all, then changes."""
+
+    def __init__(self, log: Log, store: ServingStore) -> None:
+        self._log = log
+        self._store = store
+        self._fold = ServingFold(_bad)
+        self._positions = {topic: log.begin(topic, 0) for topic in (topics.CONTROL, topics.DECISIONS)}
+        self._targets = {topic: log.end(topic, 0) for topic in self._positions}
+        self._unwritten: dict[tuple[str, str], Serving] = {}
+        self._caught_up = False
+
+    def step(self) -> None:
+        """Take what is new and write it. Raises redis.RedisError and LogUnavailableError; then call it again."""
+        changed = self._taken(topics.CONTROL, 0.0) + self._taken(topics.DECISIONS, _WAIT_S)
+        if self._caught_up:
+            self._unwritten |= {(state.org_id, state.campaign_id): state for state in changed}
+        elif all(position >= self._targets[topic] for topic, position in self._positions.items()):
+            self._caught_up = True
+            self._unwritten = {(state.org_id, state.campaign_id): state for state in self._fold.snapshot()}
+        if self._unwritten:
+            metrics.SERVED.inc(self._store.put(self._unwritten.values()))
+            self._unwritten = {}
+
+    def _taken(self, topic: str, wait_s: float) -> list[Serving]:
+        try:
+            chunk = self._log.read(topic, 0, self._positions[topic], _READ_BYTES, wait_s)
+        except OffsetGoneError as gone:
+            self._positions[topic] = gone.begin
+            return []
+        if chunk is None:
+            return []
+        self._positions[topic] = chunk.next_offset
+        return self._fold.take(chunk)
+
+
+class ServingThread(threading.Thread):
+    """Runs the feed until it is told to stop; a Redis that lost its memory gets every state again."""
+
+    def __init__(self, log: Log, url: str, stop: threading.Event) -> None:
+        super().__init__(name="store-serving", daemon=True)
+        self._log = log
+        self._url = url
+        self._stop_asked = stop
+
+    def run(self) -> None:
+        """The thread."""
+        failures = 0
+        while not self._stop_asked.is_set():
+            store = RedisServing(self._url)
+            try:
+                feed = ServingFeed(self._log, store)
+                while not self._stop_asked.is_set():
+                    feed.step()
+                    failures = 0
+            except (redis.RedisError, LogUnavailableError, OSError) as error:
+                if failures == 0:
+                    _log.warning("serving state: %s; retrying", error)
+                metrics.RETRIES.labels("serving").inc()
+                self._stop_asked.wait(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
+                failures += 1
+            finally:
+                store.close()

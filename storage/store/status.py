@@ -1,0 +1,40 @@
+"""How the writer is doing, told once a second: metrics, and a row of topic `live` for dashboards."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Final
+
+from schemas import topics
+from schemas.live import StoreStatus, encode_live
+from schemas.log import Log, LogUnavailableError
+from storage import metrics
+from storage.store.feed import Health
+
+STATES: Final = ("ok", "behind", "down")
+
+
+def status_of(healths: Mapping[str, Health], now_s: float, now_ms: int) -> StoreStatus:
+    """The worst state of all feeds, the records that wait in all of them, and the first error."""
+    states = [health.state(now_s) for health in healths.values()]
+    errors = [f"{name}: {health.error}" for name, health in healths.items() if health.error is not None]
+    return StoreStatus(
+        now_ms=now_ms,
+        state=max(states, key=STATES.index, default="ok"),
+        lag_records=sum(health.lag_records for health in healths.values()),
+        error=errors[0] if errors else None,
+    )
+
+
+def tell(log: Log, healths: Mapping[str, Health]) -> StoreStatus:
+    """Set the metrics and write the row; a log that is away is no reason to stop."""
+    now_s = time.monotonic()
+    for name, health in healths.items():
+        metrics.LAG.labels(name).set(health.lag_records)
+        metrics.STATE.labels(name).set(STATES.index(health.state(now_s)))
+    status = status_of(healths, now_s, time.time_ns() // 1_000_000)
+    with suppress(LogUnavailableError):
+        log.append(topics.LIVE, 0, [encode_live(status)])
+    return status

@@ -1,0 +1,133 @@
+"""Records of the topics as Arrow tables with the columns of the ClickHouse tables."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+
+import msgspec
+import pyarrow as pa
+from pydantic import ValidationError
+
+from schemas.campaigns import Campaign
+from schemas.control import CampaignRecord, decode_control
+from schemas.dead_letters import DeadLetter
+from schemas.decisions import Decision, decode_decision
+from schemas.kpis import KpiBatch
+from storage import metrics
+
+_log = logging.getLogger(__name__)
+
+Record = TypeVar("Record")
+
+MILLIS: Final = pa.timestamp("ms", tz="UTC")
+_KPI_TEXTS: Final = ("org_id", "campaign_id", "level", "creative_id", "channel", "country", "device", "window")
+_KPI_COUNTS: Final = ("impressions", "clicks", "conversions", "leads", "reach", "version")
+_KPI_MICROS: Final = ("spend_micros", "revenue_micros")
+
+_kpi_decoder: Final = msgspec.json.Decoder(KpiBatch)
+_dead_letter_decoder: Final = msgspec.json.Decoder(DeadLetter)
+
+
+def decoded(topic: str, records: Sequence[bytes], decode: Callable[[bytes], Record]) -> list[Record]:
+    """The records decoded; one that is not what the topic holds is left out, counted and logged."""
+    kept = []
+    for raw in records:
+        try:
+            kept.append(decode(raw))
+        except (msgspec.DecodeError, ValidationError, ValueError) as error:
+            metrics.BAD_RECORDS.labels(topic).inc()
+            _log.warning("a record of topic %s was left out: %s", topic, error)
+    return kept
+
+
+def kpi_table(records: Sequence[bytes]) -> pa.Table:
+    """Rows of `kpi_windows`."""
+    batches = [batch for batch in decoded("kpis", records, _kpi_decoder.decode) if _even(batch)]
+
+    def joined(name: str) -> list[Any]:
+        return [value for batch in batches for value in getattr(batch, name)]
+
+    columns = {name: pa.array(joined(name), pa.string()) for name in _KPI_TEXTS}
+    columns |= {name: pa.array(joined(name), pa.uint64()) for name in _KPI_COUNTS}
+    columns |= {name: pa.array(joined(name), pa.int64()) for name in _KPI_MICROS}
+    for name in ("window_start", "window_end"):
+        columns[name] = pa.array(joined(f"{name}_ms"), MILLIS)
+    return pa.table(columns)
+
+
+def _even(batch: KpiBatch) -> bool:
+    even = len({len(getattr(batch, name)) for name in batch.__struct_fields__}) == 1
+    if not even:
+        metrics.BAD_RECORDS.labels("kpis").inc()
+        _log.warning("a record of topic kpis was left out: its columns differ in length")
+    return even
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value, order="deterministic").decode()
+
+
+def decision_table(records: Sequence[bytes]) -> pa.Table:
+    """Rows of `decisions`."""
+    rows = decoded("decisions", records, decode_decision)
+
+    def texts(value: Callable[[Decision], str]) -> pa.Array:
+        return pa.array([value(row) for row in rows], pa.string())
+
+    plain = ("decision_id", "org_id", "campaign_id", "kind", "reason", "policy", "mode")
+    columns = {name: pa.array([getattr(row, name) for row in rows], pa.string()) for name in plain}
+    columns |= {
+        "ts": pa.array([row.ts_ms for row in rows], MILLIS),
+        "effective": pa.array([row.effective_ms for row in rows], MILLIS),
+        "before": texts(lambda row: _json(row.before)),
+        "after": texts(lambda row: _json(row.after)),
+        "inputs": texts(lambda row: _json(row.inputs)),
+        "expected": texts(lambda row: _json(row.expected)),
+        "undo": texts(lambda row: "" if row.undo is None else _json(row.undo)),
+        "cause_event": texts(lambda row: row.cause_event or ""),
+    }
+    return pa.table(columns)
+
+
+def dead_letter_table(records: Sequence[bytes]) -> pa.Table:
+    """Rows of `dead_letters`."""
+    rows = decoded("events.dlq", records, _dead_letter_decoder.decode)
+    texts = ("dead_letter_id", "org_id", "reason", "field", "detail", "raw", "source")
+    columns = {name: pa.array([getattr(row, name) for row in rows], pa.string()) for name in texts}
+    columns["ts"] = pa.array([row.ts_ms for row in rows], MILLIS)
+    columns["raw_bytes"] = pa.array([row.raw_bytes for row in rows], pa.uint64())
+    return pa.table(columns)
+
+
+def _definition(raw: bytes) -> tuple[CampaignRecord, Campaign] | None:
+    record = decode_control(raw)
+    return (record, record.definition()) if isinstance(record, CampaignRecord) else None
+
+
+def _moment(instant_ms: int | None) -> datetime | None:
+    return None if instant_ms is None else datetime.fromtimestamp(instant_ms / 1_000, UTC)
+
+
+def campaign_table(records: Sequence[bytes]) -> pa.Table:
+    """Rows of `campaigns`, from the definitions among records of topic `control`."""
+    rows = [row for row in decoded("control", records, _definition) if row is not None]
+    budgets = ("daily_budget_micros", "weekly_budget_micros", "total_budget_micros")
+    columns = {
+        name: pa.array([getattr(campaign, name) for _, campaign in rows], pa.string())
+        for name in ("org_id", "campaign_id", "name", "currency", "time_zone")
+    }
+    columns |= {name: pa.array([getattr(campaign, name) for _, campaign in rows], pa.int64()) for name in budgets}
+    columns |= {
+        "start": pa.array([_moment(campaign.start_ms) for _, campaign in rows], MILLIS),
+        "end": pa.array([_moment(campaign.end_ms) for _, campaign in rows], MILLIS),
+        "status": pa.array([campaign.status.value for _, campaign in rows], pa.string()),
+        "definition": pa.array([json.dumps(record.campaign, sort_keys=True) for record, _ in rows], pa.string()),
+        "changed_by": pa.array([record.changed_by for record, _ in rows], pa.string()),
+        "changed": pa.array([record.changed_ms for record, _ in rows], MILLIS),
+        "version": pa.array([record.version for record, _ in rows], pa.uint64()),
+    }
+    return pa.table(columns)
