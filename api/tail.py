@@ -56,30 +56,31 @@ async def follow_from_begin(
     log: Log, topic: str, handle: Callable[[Chunk], None], caught_up: Callable[[], None], stop: asyncio.Event
 ) -> None:
     """Follow partition 0 of a topic from its begin; `caught_up` is called once what was there at the start was seen."""
-    end = await _end(log, topic, stop)
-    if end is None:
+    bounds = await _bounds(log, topic, stop)
+    if bounds is None:
         return
-    waiting = end > 0
-    if not waiting:
+    begin, end = bounds
+    is_behind = begin < end
+    if not is_behind:
         caught_up()
 
     def take(chunk: Chunk) -> None:
-        nonlocal waiting
+        nonlocal is_behind
         try:
             handle(chunk)
         finally:
-            if waiting and chunk.next_offset >= end:
-                waiting = False
+            if is_behind and chunk.next_offset >= end:
+                is_behind = False
                 caught_up()
 
-    await follow(log, topic, 0, await asyncio.to_thread(log.begin, topic, 0) if waiting else 0, take, stop)
+    await follow(log, topic, 0, begin, take, stop)
 
 
-async def _end(log: Log, topic: str, stop: asyncio.Event) -> int | None:
-    """The topic's end, however long the log is away; None when `stop` was set first."""
+async def _bounds(log: Log, topic: str, stop: asyncio.Event) -> tuple[int, int] | None:
+    """The topic's begin and end, however long the log is away; None when `stop` was set first."""
     while not stop.is_set():
         try:
-            return await asyncio.to_thread(log.end, topic, 0)
+            return await asyncio.to_thread(lambda: (log.begin(topic, 0), log.end(topic, 0)))
         except LogUnavailableError:
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), RETRY_S)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from api.tail import follow
+import pytest
+
+from api.tail import follow, follow_from_begin
 from schemas.log import Chunk
 from tests.support.memory_log import MemoryLog
 from tests.support.until import until
@@ -70,3 +72,21 @@ async def test_a_handler_that_fails_on_one_chunk_gets_the_next() -> None:
     await until(lambda: len(tail.seen) == 2)
     await tail.end()
     assert tail.seen == [b"bad", b"good"]
+
+
+@pytest.mark.parametrize("records", [[], [b"a"], [b"a", b"b"]], ids=["empty", "all_removed_by_retention", "some_left"])
+async def test_a_tail_says_when_it_has_seen_what_was_there_at_the_start(records: list[bytes]) -> None:
+    log, seen, caught_up, stop = MemoryLog(), list[bytes](), list[int](), asyncio.Event()
+    log.append("control", 0, records)
+    log.drop_before("control", 0, 2 if records else 0)
+
+    def say() -> None:
+        caught_up.append(len(seen))
+
+    task = asyncio.create_task(follow_from_begin(log, "control", lambda c: seen.extend(c.records()), say, stop))
+    await until(lambda: caught_up)
+    log.append("control", 0, [b"later"])
+    await until(lambda: b"later" in seen)
+    stop.set()
+    await asyncio.wait_for(task, 5)
+    assert (caught_up, seen) == ([max(0, len(records) - 1)], [*records[1:], b"later"])
