@@ -41,16 +41,47 @@ MEASURES: Final = [
 ]
 
 COLUMNS: Final = ["ctr", "cpc", "cpa", "roas"]
-TILES: Final = ["spend", "impressions", "clicks", "conversions", "revenue", "ctr", "cpc", "cpa", "roas"]
+TILES: Final = [
+    "spend",
+    "revenue",
+    "roas",
+    "impressions",
+    "reach",
+    "ctr",
+    "clicks",
+    "cpc",
+    "cvr",
+    "conversions",
+    "leads",
+    "cpa",
+]
+
+# In windows of 10 s a rate jumps with every click: six of them together are a rolling minute.
+RATE_WINDOWS: Final = 6
+
+
+def _chart(ident: str, title: str, draw: str, *measures: str, rolling: int = 1, shared: bool = False) -> dict[str, Any]:
+    return {
+        "id": ident,
+        "title": title,
+        "measures": measures,
+        "draw": draw,
+        "rolling_windows": rolling,
+        # Measures of one size are drawn against one axis, others each against its own.
+        "shared_axis": shared,
+    }
+
 
 CHARTS: Final = [
-    {"id": "spend", "title": "Spend", "measures": ["spend"], "draw": "area"},
-    {"id": "delivery", "title": "Impressions and clicks", "measures": ["impressions", "clicks"], "draw": "line"},
-    {"id": "ctr", "title": "CTR", "measures": ["ctr"], "draw": "line"},
-    {"id": "cpc", "title": "CPC", "measures": ["cpc"], "draw": "line"},
-    {"id": "conversions", "title": "Conversions and leads", "measures": ["conversions", "leads"], "draw": "bars"},
-    {"id": "cpa", "title": "CPA", "measures": ["cpa"], "draw": "line"},
-    {"id": "roas", "title": "ROAS", "measures": ["roas"], "draw": "line"},
+    _chart("spend", "Spend", "area", "spend"),
+    _chart("delivery", "Impressions and clicks", "line", "impressions", "clicks"),
+    _chart("ctr", "CTR", "line", "ctr", rolling=RATE_WINDOWS),
+    _chart("cpc", "CPC", "line", "cpc", rolling=RATE_WINDOWS),
+    _chart("cvr", "CVR", "line", "cvr", rolling=RATE_WINDOWS),
+    _chart("conversions", "Conversions and leads", "bars", "conversions", "leads", shared=True),
+    _chart("cpa", "CPA", "line", "cpa", rolling=RATE_WINDOWS),
+    _chart("revenue", "Revenue", "area", "revenue"),
+    _chart("roas", "ROAS", "line", "roas", rolling=RATE_WINDOWS),
 ]
 
 # Where the table's and the tiles' numbers come from.

@@ -60,10 +60,10 @@ export function App() {
       </a>
       <Header route={route} />
       <div className="mx-auto max-w-[105rem] px-3 pb-12 sm:px-4">
-        <div className="space-y-2 pt-3">
+        <div className="pt-3">
           <Banners />
         </div>
-        <main ref={main} id="main" tabIndex={-1} className="pt-1 outline-none">
+        <main ref={main} id="main" tabIndex={-1} className="outline-none">
           {live.connection.status === "key" ? <AskKey wrong={live.connection.wrong} /> : <Page route={route} />}
         </main>
       </div>
@@ -110,7 +110,7 @@ function Header({ route }: { route: Route }) {
             <path d="M6 9h20M6 16h20M6 23h20" className="stroke-on-accent opacity-50" strokeWidth="2.5" strokeLinecap="round" />
             <path d="M19 5v22" className="stroke-on-accent" strokeWidth="4" strokeLinecap="round" />
           </svg>
-          Penstock
+          <span className="max-sm:sr-only">Penstock</span>
         </a>
         <nav aria-label="Pages" className="flex">
           {(["campaigns", "decisions", "system"] as const).map((page) => (
@@ -124,7 +124,7 @@ function Header({ route }: { route: Route }) {
             </a>
           ))}
         </nav>
-        <div className="flex-1" />
+        <div className="flex-1 max-sm:order-1" />
         <Freshness />
         <PauseSwitch />
         <ThemeChoice />
@@ -147,16 +147,16 @@ function Freshness() {
   const event = state.eventMs ? age(Math.max(0, serverNow - state.eventMs)) : "–";
   const frame = state.frameAtMs ? age(Math.max(0, now - state.frameAtMs)) : "–";
   return (
-    <div className="flex flex-wrap items-center gap-x-4 gap-y-0.5" data-testid="freshness">
+    <div className="flex flex-wrap items-center gap-x-4 gap-y-0.5 max-sm:order-3 max-sm:flex-1 max-sm:gap-x-3" data-testid="freshness">
       <span role="status" className={`font-semibold ${look.tone}`}>
         <span aria-hidden="true">{look.sign} </span>
         {look.text}
       </span>
       <span className="whitespace-nowrap text-muted" title={`Newest event ${state.eventMs ? `at ${clock(state.eventMs, HERE)} ${zoneName(now, HERE)}` : "not seen"}`}>
-        Event <span className="inline-block min-w-9 text-text">{event}</span>
+        Event <span className="inline-block min-w-8 text-text">{event}</span>
       </span>
       <span className="whitespace-nowrap text-muted" title="Age of the last message from the server">
-        Frame <span className="inline-block min-w-9 text-text">{frame}</span>
+        Frame <span className="inline-block min-w-8 text-text">{frame}</span>
       </span>
     </div>
   );
@@ -165,9 +165,9 @@ function Freshness() {
 function PauseSwitch() {
   const live = useLive();
   return (
-    <div className="flex items-center gap-2">
+    <div className="flex items-center gap-2 max-sm:order-4">
       <label htmlFor="pause" className="whitespace-nowrap text-muted">
-        Pause updates
+        Pause<span className="max-sm:sr-only"> updates</span>
       </label>
       <Switch.Root
         id="pause"
@@ -184,22 +184,26 @@ function PauseSwitch() {
 function ThemeChoice() {
   const [theme, setTheme] = useState<Theme>(storedTheme);
   return (
-    <select
-      aria-label="Colours"
-      value={theme}
-      onChange={(event) => {
-        const next = event.target.value as Theme;
+    <button
+      type="button"
+      aria-label={`Colours: ${theme}. Change`}
+      title={`Colours: ${theme}`}
+      onClick={() => {
+        const next = NEXT_THEME[theme];
         setTheme(next);
         applyTheme(next);
       }}
-      className="min-h-7 rounded border border-edge bg-surface px-1"
+      className="inline-flex min-h-7 min-w-7 items-center justify-center gap-1.5 rounded border border-edge px-1.5 text-muted hover:text-text max-sm:order-2"
     >
-      <option value="system">System</option>
-      <option value="light">Light</option>
-      <option value="dark">Dark</option>
-    </select>
+      <svg viewBox="0 0 16 16" className="size-3.5 fill-current" aria-hidden="true">
+        <path d="M8 1a7 7 0 100 14A7 7 0 008 1zm0 1.5v11a5.500 5.500 0 010-11z" fillRule="evenodd" />
+      </svg>
+      <span className="w-11 text-left max-sm:hidden">{theme.charAt(0).toUpperCase() + theme.slice(1)}</span>
+    </button>
   );
 }
+
+const NEXT_THEME: Record<Theme, Theme> = { system: "light", light: "dark", dark: "system" };
 
 function Banners() {
   const live = useLive();
@@ -210,7 +214,7 @@ function Banners() {
   const flowAt = Math.max(0, ...state.flow.map((status) => status.now_ms));
   const silent = connection.status === "live" && flowAt > 0 && serverNow - flowAt > FLOW_SILENT_MS;
   return (
-    <div aria-live="polite" className="space-y-2">
+    <div aria-live="polite" className="space-y-2 not-empty:pb-3">
       {connection.status === "lost" && (
         <Notice tone="bad">
           <div className="flex flex-wrap items-center gap-x-3 gap-y-1">

@@ -134,6 +134,11 @@ export function clock(ms: number, zone: string): string {
   return timeFormat(zone, { hour: "2-digit", minute: "2-digit", second: "2-digit" }, "clock").format(ms);
 }
 
+/** 24 Mar in the zone. */
+export function day(ms: number, zone: string): string {
+  return timeFormat(zone, { day: "numeric", month: "short" }, "day").format(ms);
+}
+
 /** 24 Mar 2026, 14:03:11 CET: never without its zone. */
 export function dateTime(ms: number, zone: string): string {
   return timeFormat(

@@ -42,3 +42,15 @@ export function storedPoints(rows: KpiRow[], names: string[], stepMs: number): S
   }
   return series;
 }
+
+/** Each point with the counters of the `windows` up to it added together: a rolling sum. */
+export function rollingPoints(series: SeriesPoint[], windows: number): SeriesPoint[] {
+  if (windows <= 1) return series;
+  return series.map(({ startMs }, at) => {
+    const summed = series.slice(Math.max(0, at - windows + 1), at + 1);
+    const counters = (series[at]?.counters ?? []).map((_, name) =>
+      summed.reduce((sum, point) => sum + (point.counters[name] ?? 0), 0),
+    );
+    return { startMs, counters };
+  });
+}

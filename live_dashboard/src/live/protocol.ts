@@ -18,6 +18,9 @@ export interface ChartDefinition {
   title: string;
   measures: string[];
   draw: "area" | "line" | "bars";
+  /** Live windows that one value is made of; 1 for a plain series. */
+  rolling_windows: number;
+  shared_axis: boolean;
 }
 
 export interface Span {

@@ -78,10 +78,10 @@ export function applyFrame(state: LiveState, frame: Frame, nowMs: number): void 
   state.frames += 1;
   state.frameAtMs = nowMs;
   state.clockOffsetMs = frame.sent_ms - nowMs;
+  if (frame.type === "snapshot" && frame.part === 0 && !frame.resumed) forget(state);
   state.eventMs = Math.max(state.eventMs, frame.event_ms);
   switch (frame.type) {
     case "snapshot":
-      if (frame.part === 0 && !frame.resumed) forget(state);
       if (frame.config) state.config = frame.config;
       takeChanges(state, frame);
       state.seq = frame.seq;

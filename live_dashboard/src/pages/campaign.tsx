@@ -4,7 +4,7 @@ import { useEffect, useMemo, useState } from "react";
 import { ApiError, api } from "../lib/api";
 import { age, dateTime, fieldName, fieldValue, money, zoneName } from "../lib/format";
 import { countersOf, measureNamed } from "../lib/measures";
-import { livePoints, type SeriesPoint, storedPoints } from "../lib/series";
+import { livePoints, rollingPoints, type SeriesPoint, storedPoints } from "../lib/series";
 import type { Configuration, Row } from "../live/protocol";
 import { BudgetBar, PERIODS, utilisation } from "../ui/budget";
 import { CampaignActions } from "../ui/actions";
@@ -62,10 +62,8 @@ export function CampaignPage({ id }: { id: string }) {
   return (
     <div className="space-y-3">
       <Header row={row} now={state.clockOffsetMs} />
-      <div className="grid items-start gap-3 lg:grid-cols-[minmax(0,1fr)_21rem]">
-        <div className="min-w-0 space-y-3">
-          <Tiles row={row} config={state.config} span={span} onSpan={setSpan} />
-        </div>
+      <div className="grid gap-3 lg:grid-cols-[minmax(0,1fr)_21rem]">
+        <Tiles row={row} config={state.config} span={span} onSpan={setSpan} />
         <Budgets row={row} />
       </div>
       <Charts key={id} row={row} range={range} onRange={setRange} />
@@ -115,7 +113,7 @@ function Tiles({ row, config, span, onSpan }: { row: Row; config: Configuration;
   const measures = config.tiles.map((id) => measureNamed(config, id)).filter((measure) => measure !== undefined);
   return (
     <Card title="Performance" aside={<Choice label="Numbers over" value={span} options={config.spans} onChange={onSpan} />}>
-      <dl className="grid grid-cols-2 gap-px overflow-hidden rounded-b-md bg-line sm:grid-cols-3">
+      <dl className="grid flex-1 auto-rows-fr grid-cols-3 gap-px overflow-hidden rounded-b-md bg-line">
         {measures.map((measure) => (
           <Tile
             key={measure.id}
@@ -242,7 +240,8 @@ function Charts({ row, range, onRange }: { row: Row; range: Range; onRange: (id:
               config={config}
               currency={row.currency}
               zone={row.zone}
-              points={points}
+              points={isLive ? rollingPoints(points, definition.rolling_windows) : points}
+              note={isLive && definition.rolling_windows > 1 ? `rolling ${(definition.rolling_windows * step) / 1_000} s` : ""}
               decisions={marks}
               gaps={isLive ? state.gaps : []}
               fromMs={toMs - range.spanMs}

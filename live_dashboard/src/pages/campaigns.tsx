@@ -53,7 +53,7 @@ export function CampaignsPage() {
           className="min-h-8 w-full rounded border border-edge bg-surface px-2 placeholder:text-muted sm:w-56"
         />
         <StateFilter state={state} chosen={states} onChange={setStates} />
-        <div className="flex-1" />
+        <div className="flex-1 max-sm:hidden" />
         <Choice label="Numbers over" value={span} options={config.spans} onChange={setSpan} />
       </div>
       <p className="sr-only" aria-live="polite">
@@ -159,7 +159,7 @@ function Totals({ view, filter }: { view: View; filter: Filter }) {
       {totals(shown, span, config).map((total) => (
         <dl
           key={total.currency}
-          className="grid grid-cols-2 gap-px overflow-hidden rounded-md border border-line bg-line sm:grid-cols-5 lg:grid-cols-9"
+          className="grid grid-cols-3 gap-px overflow-hidden rounded-md border border-line bg-line lg:grid-cols-9"
         >
           <Tile label={`${total.currency}, ${title.toLowerCase()}`} value={`${count(total.campaigns)} campaign${total.campaigns === 1 ? "" : "s"}`} />
           {measures.map((measure) => (
@@ -178,9 +178,9 @@ function Totals({ view, filter }: { view: View; filter: Filter }) {
 
 export function Tile({ label, value, explain }: { label: string; value: ReactNode; explain?: string }) {
   return (
-    <div className="min-w-0 bg-surface px-3 py-2" title={explain}>
+    <div className="min-w-0 bg-surface px-2 py-1.5 sm:px-3 sm:py-2" title={explain}>
       <dt className="truncate text-xs text-muted">{label}</dt>
-      <dd className="truncate text-base leading-6 font-semibold">{value}</dd>
+      <dd className="truncate text-sm leading-5 font-semibold sm:text-base sm:leading-6">{value}</dd>
     </div>
   );
 }

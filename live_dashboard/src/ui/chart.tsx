@@ -2,7 +2,7 @@
 
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
 import uPlot from "uplot";
-import { clock, dateTime, inUnit, inUnitShort, words, zoneName } from "../lib/format";
+import { clock, dateTime, day, inUnit, inUnitShort, words, zoneName } from "../lib/format";
 import { valueOf } from "../lib/measures";
 import type { SeriesPoint } from "../lib/series";
 import type { ChartDefinition, Configuration, Decision, Measure } from "../live/protocol";
@@ -24,6 +24,8 @@ interface Props extends Shown {
   config: Configuration;
   currency: string;
   zone: string;
+  /** What a value stands for, where it is not just its window. */
+  note: string;
 }
 
 export function Chart(props: Props) {
@@ -35,7 +37,7 @@ export function Chart(props: Props) {
   );
   return (
     <Card
-      title={definition.title}
+      title={props.note ? `${definition.title}, ${props.note}` : definition.title}
       aside={
         <Button
           aria-pressed={asTable}
@@ -56,7 +58,9 @@ export function Chart(props: Props) {
           <p className="sr-only">{summary(props, measures)}</p>
           <Plot {...props} measures={measures} />
           <p className="px-3 pb-1.5 text-xs text-muted">
-            {clock(props.fromMs, zone)} – {clock(props.toMs, zone)} {zoneName(props.toMs, zone)}
+            {props.toMs - props.fromMs > 12 * 3_600_000
+              ? `${dateTime(props.fromMs, zone)} – ${dateTime(props.toMs, zone)}`
+              : `${clock(props.fromMs, zone)} – ${clock(props.toMs, zone)} ${zoneName(props.toMs, zone)}`}
           </p>
         </>
       )}
@@ -145,12 +149,12 @@ function Plot(props: Props & { measures: Measure[] }) {
     const at = place.current;
     if (!at || !theme) return;
     const made = new uPlot(
-      options({ measures, currency, zone, width: at.clientWidth, draw: definition.draw, marks }),
+      options({ measures, currency, zone, width: at.clientWidth, definition, marks, latest }),
       latest.current.data,
       at,
     );
     plot.current = made;
-    made.setScale("x", { min: latest.current.fromMs / 1_000, max: latest.current.toMs / 1_000 });
+    showNewest(made);
     const sizes = new ResizeObserver(() => {
       if (at.clientWidth > 0) made.setSize({ width: at.clientWidth, height: HEIGHT });
     });
@@ -160,20 +164,31 @@ function Plot(props: Props & { measures: Measure[] }) {
       made.destroy();
       plot.current = null;
     };
-  }, [measures, currency, zone, definition.draw, theme]);
+  }, [measures, currency, zone, definition, theme]);
 
   useEffect(() => {
     const shown = plot.current;
     if (!shown) return;
-    shown.batch(() => {
-      shown.setData(data, false);
-      shown.setScale("x", { min: fromMs / 1_000, max: toMs / 1_000 });
-      // The scales of y follow the data of the range.
-      shown.redraw(true, true);
-    });
+    shown.setData(data);
+    showNewest(shown);
   }, [data, fromMs, toMs, decisions, gaps]);
 
   return <div ref={place} className="overflow-hidden px-1 pt-1" aria-hidden="true" />;
+}
+
+function lonely(shown: uPlot, series: number): number[] {
+  const values = shown.data[series] ?? [];
+  const found: number[] = [];
+  for (let at = 0; at < values.length; at += 1) {
+    if (values[at] != null && values[at - 1] == null && values[at + 1] == null) found.push(at);
+  }
+  return found;
+}
+
+/** While nobody points at the chart its legend has the newest values. */
+function showNewest(shown: uPlot): void {
+  const last = (shown.data[0]?.length ?? 0) - 1;
+  if (last >= 0 && (shown.cursor.left ?? -1) < 0) shown.setLegend({ idx: last }, false);
 }
 
 interface Made {
@@ -181,11 +196,15 @@ interface Made {
   currency: string;
   zone: string;
   width: number;
-  draw: ChartDefinition["draw"];
+  definition: ChartDefinition;
   marks: { current: { decisions: Decision[]; gaps: Gap[] } };
+  latest: { current: { fromMs: number; toMs: number } };
 }
 
-function options({ measures, currency, zone, width, draw, marks }: Made): uPlot.Options {
+function options({ measures, currency, zone, width, definition, marks, latest }: Made): uPlot.Options {
+  const { draw, shared_axis: shared } = definition;
+  const scaleOf = (measure: Measure) => (shared ? (measures[0] ?? measure).id : measure.id);
+  const axed = shared ? measures.slice(0, 1) : measures;
   const colours = [colour("accent"), colour("second")];
   const muted = colour("muted");
   const font = "11px Inter, 'Liberation Sans', system-ui, sans-serif";
@@ -195,13 +214,13 @@ function options({ measures, currency, zone, width, draw, marks }: Made): uPlot.
     width,
     height: HEIGHT,
     tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1_000), zone),
-    padding: [8, measures.length > 1 ? 0 : 10, 0, 0],
+    padding: [8, axed.length > 1 ? 0 : 10, 0, 0],
     cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
     legend: { live: true },
     scales: {
-      x: { time: true },
+      x: { time: true, range: () => [latest.current.fromMs / 1_000, latest.current.toMs / 1_000] },
       ...Object.fromEntries(
-        measures.map((measure) => [
+        axed.map((measure) => [
           measure.id,
           { range: (_: uPlot, _min: number, max: number) => [0, max > 0 ? max * 1.08 : 1] as [number, number] },
         ]),
@@ -212,10 +231,13 @@ function options({ measures, currency, zone, width, draw, marks }: Made): uPlot.
         ...axis,
         size: 28,
         values: (_, splits, _space, _found, step) =>
-          splits.map((at) => (step < 60 ? clock(at * 1_000, zone) : clock(at * 1_000, zone).slice(0, 5))),
+          splits.map((at) => {
+            if (step >= 86_400) return day(at * 1_000, zone);
+            return step < 60 ? clock(at * 1_000, zone) : clock(at * 1_000, zone).slice(0, 5);
+          }),
         space: 64,
       },
-      ...measures.map((measure, index) => ({
+      ...axed.map((measure, index) => ({
         ...axis,
         scale: measure.id,
         side: (index === 0 ? 3 : 1) as uPlot.Axis.Side,
@@ -228,18 +250,23 @@ function options({ measures, currency, zone, width, draw, marks }: Made): uPlot.
       { label: "Time", value: (_, at) => (at === null ? "–" : clock(at * 1_000, zone)) },
       ...measures.map((measure, index) => ({
         label: measure.title,
-        scale: measure.id,
+        scale: scaleOf(measure),
         stroke: colours[index % 2],
         width: 1.5,
         dash: index === 1 ? [5, 3] : undefined,
         fill: draw === "area" ? `${colours[index % 2]}26` : draw === "bars" ? `${colours[index % 2]}66` : undefined,
         paths: draw === "bars" && index === 0 ? uPlot.paths.bars?.({ size: [0.7, 14] }) : undefined,
-        points: { show: false },
+        // A value between two undefined ones has no line to be part of.
+        points: { show: true, size: 4, filter: lonely },
         spanGaps: false,
         value: (_: uPlot, value: number | null) => inUnit(value, measure.unit, currency),
       })),
     ],
-    hooks: { drawClear: [(shown) => drawGaps(shown, marks.current.gaps)], draw: [(shown) => drawDecisions(shown, marks.current.decisions)] },
+    hooks: {
+      drawClear: [(shown) => drawGaps(shown, marks.current.gaps)],
+      draw: [(shown) => drawDecisions(shown, marks.current.decisions)],
+      setCursor: [showNewest],
+    },
   };
 }
 
@@ -257,7 +284,7 @@ function drawGaps(shown: uPlot, gaps: Gap[]): void {
 
 /** One sign per kind, so that colour is not the only one. */
 export const SIGNS: Record<string, string> = {
-  pause: "‖",
+  pause: "II",
   resume: "▶",
   set_bid: "B",
   set_budget: "€",

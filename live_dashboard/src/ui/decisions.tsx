@@ -16,7 +16,11 @@ export function change(decision: Decision, currency: string): string {
       const before = fieldValue(name, decision.before[name], currency);
       return `${fieldName(name)} ${before} → ${fieldValue(name, decision.after[name], currency)}`;
     });
-  return parts.length > 0 ? parts.join(", ") : words(decision.kind);
+  if (parts.length > 0) return parts.join(", ");
+  const { spend_micros: spent, budget_micros: budget } = decision.inputs;
+  return typeof spent === "number" && typeof budget === "number"
+    ? `${fieldValue("spend_micros", spent, currency)} of ${fieldValue("budget_micros", budget, currency)} spent`
+    : "";
 }
 
 const MODES: Record<string, string> = { recommend: "Recommendation", dry_run: "Dry run, nothing was changed" };
@@ -71,7 +75,7 @@ function Item({
         aria-expanded={open}
         aria-controls={panel}
         onClick={() => setOpen(!open)}
-        className="grid w-full grid-cols-[1.5rem_1fr] gap-x-2 px-3 py-2 text-left -outline-offset-2 hover:bg-raised sm:grid-cols-[1.5rem_13rem_minmax(0,1fr)_minmax(0,1fr)]"
+        className="grid w-full grid-cols-[1.5rem_1fr] gap-x-2 px-3 py-1.5 text-left -outline-offset-2 hover:bg-raised sm:grid-cols-[1.5rem_12.5rem_minmax(0,1fr)_minmax(0,1fr)] lg:grid-cols-[1.5rem_12.5rem_minmax(0,1.4fr)_minmax(0,1fr)_minmax(0,1.2fr)]"
       >
         <span
           aria-hidden="true"
@@ -87,10 +91,8 @@ function Item({
             <span className="ml-1.5 rounded bg-warn-soft px-1 text-xs text-warn">{MODES[decision.mode] ?? decision.mode}</span>
           )}
         </span>
-        <span className="min-w-0 max-sm:col-start-2">
-          {words(decision.reason)}
-          <span className="block text-muted">{change(decision, currency)}</span>
-        </span>
+        <span className="min-w-0 max-sm:col-start-2">{words(decision.reason)}</span>
+        <span className="min-w-0 text-muted max-lg:col-start-2 sm:max-lg:col-start-4">{change(decision, currency)}</span>
       </button>
       {open && <Explained id={panel} decision={decision} currency={currency} zone={zone} withCampaign={withCampaign} />}
     </li>
@@ -203,7 +205,7 @@ function Words({ decision, currency }: { decision: Decision; currency: string })
         open={asked !== null}
         onClose={() => setAsked(null)}
         title={asked ? `${LABELS[asked]}?` : ""}
-        description={`${decision.campaign_id}: ${change(decision, currency)}. The dataflow acts on your word within a second.`}
+        description={`${decision.campaign_id}: ${change(decision, currency) || decision.kind}. The dataflow acts on your word within a second.`}
         action={asked ? LABELS[asked] : ""}
         onConfirm={() => (asked ? say(asked) : undefined)}
       />

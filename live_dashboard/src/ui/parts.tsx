@@ -63,7 +63,7 @@ export function StateBadge({ state }: { state: CampaignState }) {
 export function Card({ title, aside, children }: { title: string; aside?: ReactNode; children: ReactNode }) {
   const id = useId();
   return (
-    <section aria-labelledby={id} className="min-w-0 rounded-md border border-line bg-surface">
+    <section aria-labelledby={id} className="flex min-w-0 flex-col rounded-md border border-line bg-surface">
       <div className="flex min-h-9 flex-wrap items-center justify-between gap-x-3 gap-y-1 border-b border-line px-3 py-1">
         <h2 id={id} className="font-semibold">
           {title}
