@@ -68,16 +68,17 @@ class PartitionReader:
     def end(self) -> int:
         """The offset behind the last whole line."""
         with self._lock:
-            while True:
-                base = self._segment_of(self._bases[-1] if self._bases else 0)
-                if base is None:
-                    return 0
+            if not self._bases:
+                self._rescan()
+            while self._bases:
+                base = self._bases[-1]
                 fd = self._descriptor(base)
                 if fd is None:
                     continue
                 size = os.fstat(fd).st_size
                 if self._following(fd, base, size) is None:
                     return base + whole_bytes(fd, size)
+            return 0
 
     def close(self) -> None:
         """Close the files."""
