@@ -72,14 +72,14 @@ class Following:
     def take_decisions(self, chunk: Chunk) -> None:
         """Take in records of topic `decisions`."""
         self.history.take(chunk)
-        self.serving.take_decisions(chunk)
+        self.serving.take(chunk)
 
 
 @asynccontextmanager
 async def running(wiring: Wiring, following: Following, stop: asyncio.Event) -> AsyncIterator[OutboxPublisher]:
     """Runs tails and publisher while the context lasts; gives the publisher. `stop` may be set ahead of the end."""
     outbox = OutboxPublisher(wiring)
-    handlers = {topics.CONTROL: following.serving.take_control, topics.DECISIONS: following.take_decisions}
+    handlers = {topics.CONTROL: following.serving.take, topics.DECISIONS: following.take_decisions}
     tasks = [asyncio.create_task(outbox.run(stop), name="outbox")]
     for topic, handle in handlers.items():
         tail = follow_from_begin(wiring.log, topic, handle, partial(following.caught_up, topic), stop)

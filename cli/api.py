@@ -71,11 +71,11 @@ def _serve(settings: Settings, *, log: Log, **parts: Any) -> None:
     import uvicorn
 
     from api.app import create_app
-    from api.clickhouse import ClickHouseReader
+    from api.clickhouse import ClickHouseHistory
     from api.wiring import Wiring
     from storage.client import service_url
 
-    history = ClickHouseReader(
+    history = ClickHouseHistory(
         settings.clickhouse or service_url(settings.clickhouse_port, settings.clickhouse_password)
     )
     wiring = Wiring(log=log, now_ms=now_ms, version=_version(), kpis=history, archive=history, **parts)

@@ -67,10 +67,10 @@ class Fold:
         self.store.publish_outbox(self.log)
         serving = MemoryServing()
         if decisions_first:
-            serving.take_decisions(chunk(topics.DECISIONS, decisions))
-        serving.take_control(chunk(topics.CONTROL, self.log.records(topics.CONTROL)))
+            serving.take(chunk(topics.DECISIONS, decisions))
+        serving.take(chunk(topics.CONTROL, self.log.records(topics.CONTROL)))
         if not decisions_first:
-            serving.take_decisions(chunk(topics.DECISIONS, decisions))
+            serving.take(chunk(topics.DECISIONS, decisions))
         state = serving.get("default", "shoes")
         assert state is not None
         return state
@@ -158,7 +158,7 @@ def test_a_recommendation_takes_effect_once_it_is_approved(
 
 
 def test_records_that_cannot_be_read_are_left_out(fold: Fold) -> None:
-    assert fold.served(b"{", decision("set_bid", {"bid": 1}), PAUSE).paused
+    assert fold.served(b"{", decision("set_bid", {"bid": 1}, name="d9"), PAUSE).paused
 
 
 def test_the_sequence_number_rises_with_every_change_and_is_the_same_everywhere(fold: Fold) -> None:
