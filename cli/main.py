@@ -15,8 +15,8 @@ from cli.dlq import app as dlq
 from cli.doctor import doctor
 from cli.flow import flow
 from cli.replay import app as replay
-from cli.topics import app as topics
 from cli.store import store
+from cli.topics import app as topics
 from cli.up import up
 
 app = typer.Typer(

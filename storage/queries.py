@@ -70,13 +70,13 @@ class KpiReader:
     def windows(
         self, org_id: str, campaign_id: str, window: Window, level: Level, from_ms: int, to_ms: int, limit: int
     ) -> list[dict[str, Any]]:
-        """KPI windows that start in [from_ms, to_ms), oldest first: dimensions, bounds and counters, at most `limit`."""
+        """At most `limit` KPI windows that start in [from_ms, to_ms), oldest first: dimensions, bounds, counters."""
         span = {"from_ms": from_ms, "to_ms": to_ms, "limit": limit}
         named = {"org_id": org_id, "campaign_id": campaign_id, "window": window.value, "level": level.value}
         return self._rows(_WINDOWS, span | named)
 
     def decisions(self, org_id: str, campaign_id: str, from_ms: int, to_ms: int, limit: int) -> list[dict[str, Any]]:
-        """Decisions caused in [from_ms, to_ms), newest first; `before`, `after`, `inputs`, `expected`, `undo` as JSON."""
+        """Decisions caused in [from_ms, to_ms), newest first; `before`, `after`, `inputs`, `undo` are JSON."""
         span = {"from_ms": from_ms, "to_ms": to_ms, "limit": limit}
         return self._rows(_DECISIONS, span | {"org_id": org_id, "campaign_id": campaign_id})
 

@@ -21,7 +21,7 @@ READERS: Final = 3
 WAITING_MAX: Final = 64
 # A question that takes longer is a report, to be asked of a ClickHouse server.
 READER_SECONDS_MAX: Final = 60
-READER_RESULT_BYTES_MAX: Final = 512 * 2**20
+READER_RESULT_BYTES_MAX: Final = 128 * 2**20
 # An insert is on disk as one part when it is acknowledged, and not in a buffer.
 _WRITER_SETTINGS: Final = ("async_insert = 0",)
 

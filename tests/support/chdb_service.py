@@ -1,0 +1,73 @@
+"""`penstock clickhouse` as a process of its own: started, ended, killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from tests.support.ports import free_ports
+
+_ROOT = Path(__file__).resolve().parents[2]
+_START_S = 60.0
+
+
+class ChdbService:
+    """The service on a data directory and a port of its own; stays on both over restarts."""
+
+    def __init__(self, data_dir: Path, **settings: str) -> None:
+        (self.port,) = free_ports(1)
+        self._environment = os.environ | {
+            "PENSTOCK_DATA_DIR": str(data_dir),
+            "PENSTOCK_CLICKHOUSE_PORT": str(self.port),
+            **{f"PENSTOCK_{name.upper()}": value for name, value in settings.items()},
+        }
+        self._log = data_dir / "clickhouse.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """http://127.0.0.1:port"""
+        return f"http://127.0.0.1:{self.port}"
+
+    def url(self, database: str, user: str = "default") -> str:
+        """The URL of a database for `storage.client.connect`."""
+        return f"http://{user}@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        # It ends with this process, however that ends.
+        watch = [sys.executable, str(Path(__file__).with_name("watch.py")), str(os.getpid())]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*watch, sys.executable, "-m", "cli.main", "clickhouse"],
+                cwd=_ROOT,
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + _START_S
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the service did not start: {self._log.read_text()[-2000:]}")
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """SIGKILL, at once."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.address}/ping", timeout=1) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
