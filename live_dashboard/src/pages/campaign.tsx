@@ -12,7 +12,7 @@ import { Chart } from "../ui/chart";
 import { DecisionList } from "../ui/decisions";
 import { useLive, useLiveQuietly, useNow, useRemembered } from "../ui/live";
 import { Button, Card, Choice, Empty, Notice, reasonText, StateBadge } from "../ui/parts";
-import { Tile, Value } from "./campaigns";
+import { Tile, Value } from "../ui/values";
 
 interface Range {
   id: string;

@@ -5,7 +5,7 @@ import { age, bytes, clock, count, dateTime, HERE, zoneName } from "../lib/forma
 import type { FlowStatus } from "../live/protocol";
 import { useLive, useNow } from "../ui/live";
 import { Card, Notice } from "../ui/parts";
-import { Tile } from "./campaigns";
+import { Tile } from "../ui/values";
 
 /** A worker that said nothing for so long is not working. */
 export const FLOW_SILENT_MS = 10_000;
