@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from dataclasses import dataclass, fields
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,8 @@ class SeriesKey(NamedTuple):
 class EventBatch:
     """Valid events of one partition, in log order; n rows.
 
-    `series_code[i]` indexes `series`. Hashes are 64-bit and never 0; 0 means absent. `id_hi, id_lo` hash
+    `series_code[i]` indexes `series`, which batches may share and which may grow behind the codes of this one; pickled,
+    a batch has its own. Hashes are 64-bit and never 0; 0 means absent. `id_hi, id_lo` hash
     (org_id, event_id) to 128 bits. `ref` hashes what a click or conversion names (its impression_id or click_id)
     by the function that gave `id_lo`, so that `ref == id_lo` ties them.
     """
@@ -76,3 +77,12 @@ class EventBatch:
             series_code=self.series_code[rows],
             series=self.series,
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        used = np.zeros(len(self.series), np.bool_)
+        used[self.series_code] = True
+        own_code = np.cumsum(used, dtype=np.int32) - np.int32(1)
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values["series_code"] = own_code[self.series_code]
+        values["series"] = [self.series[code] for code in np.flatnonzero(used).tolist()]
+        return EventBatch, tuple(values.values())

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.batch import FEATURE_FIELDS
-from schemas.decode.columns import SERIES_FIELDS, Dictionary, Rows, Source
+from schemas.decode.columns import Rows, Source
 from schemas.decode.keys import SPANS
 from schemas.decode.words import HIGHS, ZERO
 
@@ -104,28 +104,4 @@ class Columns:
             features=address(self.features),
             series_code=address(self.series_code),
             texts=address(self.texts) if len(self.texts) else 0,
-        )
-
-
-class Distinct:
-    """The distinct series of a chunk, by code: hash, and start and length of each of its six texts."""
-
-    def __init__(self, lines: int) -> None:
-        # At most half full, whatever the lines hold.
-        self._slots = np.full(1 << (2 * lines).bit_length(), -1, np.int32)
-        self._count = np.zeros(1, np.int64)
-        self.hashes = np.empty(lines, np.uint64)
-        self.places = np.empty((lines, len(SERIES_FIELDS), 2), np.int64)
-
-    def __len__(self) -> int:
-        return int(self._count[0])
-
-    def dictionary(self) -> Dictionary:
-        """The addresses."""
-        return Dictionary(
-            slots=address(self._slots),
-            mask=len(self._slots) - 1,
-            hashes=address(self.hashes),
-            places=address(self.places),
-            distinct=address(self._count),
         )

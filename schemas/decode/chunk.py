@@ -8,20 +8,17 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.batch import EventBatch, SeriesKey
+from schemas.batch import EventBatch
 from schemas.dead_letters import DeadLetter, dead_letter
-from schemas.decode.buffers import Columns, Distinct, Payload, address, padded
+from schemas.decode.buffers import Columns, Payload, address, padded
 from schemas.decode.columns import DOUBTFUL, SURE, Terms, organisation_hash, put_rows, scan_chunk
 from schemas.decode.keys import COST, LENGTHS, LINE_WORDS, REVENUE, SPAN_FIELDS, TS, TYPE
 from schemas.decode.rows import Refused, decode_row, organisation_of
+from schemas.decode.series import SeriesTable
 from schemas.events import DEFAULT_ORG, FUTURE_MS_MAX, TS_MS_MAX, Event, EventType
 from schemas.log import Chunk
 
-# Series keys remembered from chunk to chunk, by hash: about 100 MB when full, then it starts anew.
-_KNOWN_SERIES_MAX: Final = 262_144
 _TYPE_CODES: Final = {kind.wire: kind.value for kind in EventType}
-
-_known_series: dict[int, SeriesKey] = {}
 
 
 @dataclass(slots=True)
@@ -49,17 +46,15 @@ class SlowTexts(NamedTuple):
 
 @dataclass(slots=True)
 class Scan:
-    """A chunk scanned: a row a line, those in `kept` are events. Texts are in `payload`, of slow rows in `texts`.
+    """A chunk scanned: a row a line, those in `kept` are events. Slow ones were read by the row decoder.
 
-    Codes from `slow_series` on are of series first met in slow rows.
+    Addresses in `columns.texts` are good as long as this object lives.
     """
 
     payload: Payload
     positions: NDArray[np.int64]
     kept: NDArray[np.intp]
     columns: Columns
-    distinct: Distinct
-    slow_series: int
     slow: list[SlowRow]
     texts: SlowTexts
     dead: list[DeadLetter]
@@ -78,11 +73,11 @@ def _slow_texts(slow: list[SlowRow]) -> SlowTexts:
     return SlowTexts(padded(b"".join(parts)), lines)
 
 
-def scan(chunk: Chunk, *, now_ms: int, org_id: str | None, with_texts: bool) -> Scan:
+def scan(chunk: Chunk, *, now_ms: int, org_id: str | None, series: SeriesTable, with_texts: bool = False) -> Scan:
     """Scan a chunk; `with_texts` notes where every text is, and leaves lines with unknown fields to the row decoder."""
     payload = Payload(chunk.payload)
-    columns, distinct = Columns.empty(payload.lines, with_texts=with_texts), Distinct(payload.lines)
-    rows, dictionary = columns.rows(), distinct.dictionary()
+    columns = Columns.empty(payload.lines, with_texts=with_texts)
+    rows = columns.rows()
     organisation = padded((org_id or "").encode())
     terms = Terms(
         ts_ms_max=min(now_ms + FUTURE_MS_MAX, TS_MS_MAX),
@@ -93,8 +88,9 @@ def scan(chunk: Chunk, *, now_ms: int, org_id: str | None, with_texts: bool) -> 
     )
     ends, states = np.empty(payload.lines, np.int64), np.empty(payload.lines, np.uint8)
     line = np.zeros(LINE_WORDS, np.int64)
-    scan_chunk(payload.source(), terms, rows, dictionary, address(line), ends, states)
-    slow_series = len(distinct)
+    series.begin_chunk(payload.lines)
+    scan_chunk(payload.source(), terms, rows, series.dictionary(payload.lines), address(line), ends, states)
+    series.learn(payload.bytes, org_id or DEFAULT_ORG)
     starts = np.concatenate((np.zeros(1, np.int64), ends[:-1] + 1))[: payload.lines]
     positions = starts + chunk.first_offset if chunk.offsets is None else chunk.offsets
     doubtful = [
@@ -104,10 +100,11 @@ def scan(chunk: Chunk, *, now_ms: int, org_id: str | None, with_texts: bool) -> 
     texts = _slow_texts(slow)
     if slow:
         places = np.array([row.place for row in slow], np.int64)
-        put_rows(address(texts.blob), places, address(texts.lines), terms, rows, dictionary)
+        put_rows(address(texts.blob), places, address(texts.lines), terms, rows, series.dictionary(len(slow)))
+        series.learn(texts.blob.tobytes(), org_id or DEFAULT_ORG)
         states[places] = SURE
     kept = np.flatnonzero(states == SURE)
-    return Scan(payload, positions, kept, columns, distinct, slow_series, slow, texts, dead)
+    return Scan(payload, positions, kept, columns, slow, texts, dead)
 
 
 def _decide(
@@ -127,38 +124,16 @@ def _decide(
     return slow, dead
 
 
-def _series_key(text: bytes, places: list[list[int]], org_id: str) -> SeriesKey:
-    org, *dimensions = (text[start : start + length].decode() for start, length in places)
-    return SeriesKey(org or org_id, *dimensions)
-
-
-def _series(scanned: Scan, org_id: str) -> list[SeriesKey]:
-    """The distinct series by code; texts are only looked at for those not met before.
-
-    Remembered by 64-bit hash: among a million series two are taken for one with a chance of 3e-8.
-    """
-    distinct = scanned.distinct
-    keys: list[SeriesKey] = []
-    for code, known in enumerate(distinct.hashes[: len(distinct)].tolist()):
-        key = _known_series.get(known)
-        if key is None:
-            text = scanned.payload.bytes if code < scanned.slow_series else scanned.texts.blob.tobytes()
-            key = _series_key(text, distinct.places[code].tolist(), org_id)
-            if len(_known_series) >= _KNOWN_SERIES_MAX:
-                _known_series.clear()
-            _known_series[known] = key
-        keys.append(key)
-    return keys
-
-
-def decode_chunk(chunk: Chunk, *, now_ms: int, org_id: str | None = None) -> Decoded:
+def decode_chunk(chunk: Chunk, *, now_ms: int, org_id: str | None = None, series: SeriesTable | None = None) -> Decoded:
     """The events of a chunk in log order, and a dead letter for every line that is none.
 
     `now_ms` bounds event times and stamps dead letters. With `org_id` all events are of that organisation and a line
     that names another is refused; without, each line's own counts, DEFAULT_ORG where it names none.
-    `batch.position` is the log offset. Reasons are those of `decode_row`.
+    `batch.position` is the log offset. Reasons are those of `decode_row`. With a table, `batch.series` is its list and
+    codes mean the same from chunk to chunk as long as the list is the same; without, the batch has its own.
     """
-    scanned = scan(chunk, now_ms=now_ms, org_id=org_id, with_texts=False)
+    table = SeriesTable() if series is None else series
+    scanned = scan(chunk, now_ms=now_ms, org_id=org_id, series=table)
     columns = scanned.columns
     batch = EventBatch(
         position=scanned.positions,
@@ -172,7 +147,7 @@ def decode_chunk(chunk: Chunk, *, now_ms: int, org_id: str | None = None) -> Dec
         ref=columns.ref,
         features=columns.features,
         series_code=columns.series_code,
-        series=_series(scanned, org_id or DEFAULT_ORG),
+        series=table.keys,
     )
     if len(scanned.kept) < len(columns.type):
         batch = batch.take(scanned.kept)

@@ -112,8 +112,10 @@ class Dictionary(NamedTuple):
     slots: int
     mask: int
     hashes: int
-    # By code 2 * len(SERIES_FIELDS) words: start and length of each text.
+    # Of codes from `first` on: 2 * len(SERIES_FIELDS) words, start and length of each text.
     places: int
+    first: int
+    # How many there are.
     distinct: int
 
 
@@ -177,7 +179,7 @@ def _named_field(line: int) -> int:
 
 @inlined
 def _code_of(series: np.uint64, line: int, dictionary: Dictionary) -> int:
-    """The code of a series, a new one for a series not seen in this chunk."""
+    """The code of a series, the next one for a series that is new."""
     slot = signed(series) & dictionary.mask
     code = get32(dictionary.slots, slot)
     while code >= 0:
@@ -191,7 +193,7 @@ def _code_of(series: np.uint64, line: int, dictionary: Dictionary) -> int:
     put_word(dictionary.hashes, code, series)
     for place in range(len(SERIES_FIELDS)):
         field = SERIES_FIELDS[place]
-        at = 2 * (len(SERIES_FIELDS) * code + place)
+        at = 2 * (len(SERIES_FIELDS) * (code - dictionary.first) + place)
         put(dictionary.places, at, get(line, field))
         put(dictionary.places, at + 1, get(line, LENGTHS + field))
     return code
@@ -276,6 +278,17 @@ def put_rows(
     """Fill the rows at `places` from lines that the row decoder read: LINE_WORDS words each from address `lines` on."""
     for k in range(places.shape[0]):
         put_row(base, places[k], lines + 8 * LINE_WORDS * k, terms, rows, dictionary)
+
+
+@kernel
+def put_codes(hashes: NDArray[np.uint64], slots: NDArray[np.int32]) -> None:
+    """Fill an empty hash table with the codes of the series there are."""
+    mask = slots.shape[0] - 1
+    for code in range(hashes.shape[0]):
+        slot = signed(hashes[code]) & mask
+        while slots[slot] >= 0:
+            slot = (slot + 1) & mask
+        slots[slot] = code
 
 
 @kernel

@@ -14,13 +14,15 @@ from numba.core.caching import FunctionCache, IndexDataCacheFile
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_SCHEMAS = Path(__file__).resolve().parents[1]
+_HERE = Path(__file__).resolve().parent
+# Constants that kernels of this folder take from outside it.
+_CONSTANTS = (_HERE.parent / "events.py", _HERE.parent / "batch.py")
 
 
 @cache
 def _stamp(folder: Path) -> str:
-    """What the compiled code of a folder may depend on: its own sources and those of schemas/."""
-    sources = sorted({*_SCHEMAS.rglob("*.py"), *folder.glob("*.py")})
+    """Digest of what compiled code of a folder may depend on: its own sources, and the kernels here."""
+    sources = sorted({*_CONSTANTS, *_HERE.glob("*.py"), *folder.glob("*.py")})
     return hashlib.blake2b(b"\0".join(source.read_bytes() for source in sources), digest_size=8).hexdigest()
 
 

@@ -1,0 +1,54 @@
+"""`penstock bench`: what this machine can do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Measure throughput and latency; write event files to measure with.", no_args_is_help=True)
+
+
+@app.command()
+def kpi(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Events, one JSON object a line.")],
+    out: Annotated[Path, typer.Option(dir_okay=False, help="Where the windows go, as CSV.")],
+    window_ms: Annotated[int, typer.Option(min=1, help="Length of a window.")] = 10_000,
+) -> None:
+    """Decode a file and sum it by campaign and tumbling window; prints one line of JSON."""
+    import msgspec
+
+    from benchmarks.kpi import measure
+
+    typer.echo(msgspec.json.encode(measure(file, out, window_ms)))
+
+
+@app.command()
+def generate(
+    out: Annotated[Path, typer.Argument(dir_okay=False, help="The file to write.")],
+    events: Annotated[int, typer.Option(min=1, help="How many.")],
+    seed: Annotated[int, typer.Option(help="The same seed gives the same file.")] = 1,
+    leads_per_mille: Annotated[int, typer.Option(min=0, max=500, help="Leads among 1,000 events.")] = 0,
+    duplicates_per_mille: Annotated[int, typer.Option(min=0, max=500, help="Repeated lines among 1,000.")] = 0,
+) -> None:
+    """Write a file of realistic events."""
+    from benchmarks.event_files import Market, write_event_file
+
+    market = Market(leads_per_mille=leads_per_mille, duplicates_per_mille=duplicates_per_mille)
+    written = write_event_file(out, events, seed, market)
+    typer.echo(f"{out}: {events} events, {written} bytes")
+
+
+@app.command()
+def pipeline(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Events, one JSON object a line.")],
+    epoch_seconds: Annotated[float, typer.Option(min=0.1, help="Time between two snapshots.")] = 10.0,
+    shards: Annotated[int, typer.Option(min=1, max=256, help="Shards of the state.")] = 1,
+) -> None:
+    """Run the whole dataflow over a file in one process, recovery on; prints one line of JSON."""
+    import msgspec
+
+    from benchmarks.pipeline import measure
+
+    typer.echo(msgspec.json.encode(measure(file, epoch_seconds=epoch_seconds, shards=shards)))

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+
+from schemas.batch import EventBatch, SeriesKey
+from schemas.decode import SeriesTable, decode_chunk
+from schemas.events import TS_MS_MIN
+from schemas.log import Chunk
+
+
+def batch_of(campaigns: range, table: SeriesTable | None = None, *, slow: bool = False) -> EventBatch:
+    """One click for each campaign number; with an escaped letter, so that the row decoder reads it, when slow."""
+    letter = "\\u0063" if slow else "c"
+    payload = "".join(
+        f'{{"event_id":"e{n}","type":"click","ts":{TS_MS_MIN},"campaign_id":"{letter}-{n}","country":"DE"}}\n'
+        for n in campaigns
+    ).encode()
+    return decode_chunk(Chunk("events", 0, payload, 0, len(payload)), now_ms=TS_MS_MIN, series=table).batch
+
+
+def campaigns_of(batch: EventBatch) -> list[str]:
+    return [batch.series[code].campaign_id for code in batch.series_code.tolist()]
+
+
+def test_a_series_keeps_its_code_from_chunk_to_chunk() -> None:
+    table = SeriesTable()
+    first, second = batch_of(range(5_000), table), batch_of(range(2_000, 9_000), table)
+    assert first.series is second.series is table.keys
+    assert second.series_code[:3_000].tolist() == first.series_code[2_000:].tolist()
+    assert campaigns_of(second) == [f"c-{n}" for n in range(2_000, 9_000)]
+    assert len(table.keys) == len(set(table.keys)) == 9_000
+
+
+def test_the_row_decoder_finds_the_codes_that_the_scanner_gave() -> None:
+    table = SeriesTable()
+    fast, slow = batch_of(range(10), table), batch_of(range(5, 15), table, slow=True)
+    assert slow.series_code[:5].tolist() == fast.series_code[5:].tolist()
+    assert campaigns_of(slow) == [f"c-{n}" for n in range(5, 15)]
+
+
+def test_a_full_table_starts_a_new_list_and_leaves_the_old_one_to_its_batches() -> None:
+    table = SeriesTable(series_max=100)
+    first, second = batch_of(range(80), table), batch_of(range(80, 160), table)
+    assert first.series is not second.series
+    assert campaigns_of(first) == [f"c-{n}" for n in range(80)]
+    assert campaigns_of(second) == [f"c-{n}" for n in range(80, 160)]
+
+
+def test_a_chunk_larger_than_the_table_still_has_one_list() -> None:
+    line = '{"event_id":"e","type":"click","ts":%d,"campaign_id":"%s"}\n'
+    names = [f"c-{n}" if n % 2 else f"\\u0063-{n}" for n in range(300)]
+    payload = "".join(line % (TS_MS_MIN, name) for name in names).encode()
+    chunk = Chunk("events", 0, payload, 0, len(payload))
+    batch = decode_chunk(chunk, now_ms=TS_MS_MIN, series=SeriesTable(series_max=100)).batch
+    assert campaigns_of(batch) == [f"c-{n}" for n in range(300)]
+
+
+def test_without_a_table_a_batch_has_only_its_own_series() -> None:
+    batch_of(range(10))
+    assert batch_of(range(3, 5)).series == [SeriesKey("default", f"c-{n}", "", "", "DE", "") for n in (3, 4)]
+
+
+def test_a_batch_takes_only_its_own_series_along_when_it_is_sent_to_another_process() -> None:
+    table = SeriesTable()
+    batch_of(range(1_000), table)
+    sent = batch_of(range(1_000), table).take(np.array([700, 3, 700]))
+    received = pickle.loads(pickle.dumps(sent))
+    assert campaigns_of(received) == ["c-700", "c-3", "c-700"]
+    assert len(received.series) == 2
+    assert received.id_lo.tolist() == sent.id_lo.tolist()
