@@ -70,7 +70,7 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     401: {"description": "No valid API key.", "content": _PROBLEM},
     413: {"description": "Too many bytes or lines.", "content": _PROBLEM},
     415: {"description": "Unsupported content type or encoding.", "content": _PROBLEM},
-    429: {"description": "The log is behind; see Retry-After.", "content": _PROBLEM},
+    429: {"description": "The log is behind, or the sender above its rate; see Retry-After.", "content": _PROBLEM},
     503: {"description": "The log is unavailable.", "content": _PROBLEM},
 }
 
@@ -89,6 +89,7 @@ async def post_events(request: Request, caller: CallerDep) -> Response:
         )  # fmt: skip
         is_small = len(body) <= INLINE_BYTES_MAX and "content-encoding" not in headers
         admitted = work() if is_small else await asyncio.to_thread(work)
+        await must_be_within_rate(wiring, caller.org_id, admitted)
         await write(wiring, admitted)
     except Problem as problem:
         metrics.REQUESTS_REFUSED.labels(problem.code).inc()
@@ -101,6 +102,14 @@ def request_id(request: Request) -> str:
     """The sender's X-Request-Id, so that a request sent again has the same dead letters; else one made up."""
     given = request.headers.get("x-request-id", "")
     return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+async def must_be_within_rate(wiring: Wiring, org_id: str, admitted: Admitted) -> None:
+    """Raises Problem 429 when the organisation sends more than it may."""
+    wait_s = await wiring.rate_limit.take(org_id, admitted.accepted + len(admitted.refused))
+    if wait_s > 0:
+        detail = f"{org_id} sends more events than it may; send again in {wait_s:.1f} s."
+        raise Problem(429, "rate_limited", "Too many events", detail, retry_after_s=math.ceil(wait_s))
 
 
 async def write(wiring: Wiring, admitted: Admitted) -> None:

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import RedirectResponse
 
 from api import metrics
-from api.collector import request_id, write
+from api.collector import must_be_within_rate, request_id, write
 from api.problems import Problem
 from api.wiring import Wiring
 from ingest.admission import Admitted, admit
@@ -72,6 +72,7 @@ async def _record(request: Request, kind: str, key: str | None) -> str | None:
     try:
         caller = wiring.keys.caller(request, key)
         admitted = _admit(request, wiring, caller.org_id, _event(request, kind, wiring.now_ms()))
+        await must_be_within_rate(wiring, caller.org_id, admitted)
         await write(wiring, admitted)
     except Problem as problem:
         reason = problem.code

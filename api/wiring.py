@@ -11,6 +11,7 @@ from api.decision_history import DecisionArchive
 from api.kpis import KpiReader
 from api.landing import LandingHosts
 from api.log_health import LogHealth
+from api.rate_limit import RateLimit, Unlimited
 from control.store import ControlStore
 from schemas.log import Log
 
@@ -34,6 +35,7 @@ class Wiring:
     now_ms: Callable[[], int]
     keys: ApiKeys = field(default_factory=ApiKeys)
     landing_hosts: LandingHosts = field(default_factory=LandingHosts)
+    rate_limit: RateLimit = field(default_factory=Unlimited)
     kpis: KpiReader | None = None
     archive: DecisionArchive | None = None
     version: str = ""

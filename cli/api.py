@@ -11,6 +11,7 @@ import typer
 from cli.settings import Settings
 
 if TYPE_CHECKING:
+    from api.rate_limit import RateLimit
     from schemas.log import Log
 
 
@@ -78,7 +79,15 @@ def _serve(settings: Settings, *, log: Log, **parts: Any) -> None:
     history = ClickHouseHistory(
         settings.clickhouse or service_url(settings.clickhouse_port, settings.clickhouse_password)
     )
-    wiring = Wiring(log=log, now_ms=now_ms, version=_version(), kpis=history, archive=history, **parts)
+    wiring = Wiring(
+        log=log,
+        now_ms=now_ms,
+        version=_version(),
+        kpis=history,
+        archive=history,
+        rate_limit=_rate_limit(settings),
+        **parts,
+    )
     uvicorn.run(
         create_app(wiring),
         host=settings.host,
@@ -91,6 +100,16 @@ def _serve(settings: Settings, *, log: Log, **parts: Any) -> None:
         server_header=False,
         timeout_graceful_shutdown=5,
     )
+
+
+def _rate_limit(settings: Settings) -> RateLimit:
+    from api.rate_limit import MemoryRateLimit, RedisRateLimit, Unlimited
+
+    if not settings.events_per_second:
+        return Unlimited()
+    if settings.redis:
+        return RedisRateLimit(settings.redis, settings.events_per_second)
+    return MemoryRateLimit(settings.events_per_second, time.monotonic)
 
 
 def _version() -> str:

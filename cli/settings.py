@@ -18,6 +18,7 @@ class Settings(BaseSettings):
     port: int = Field(8000, description="Port of the api.")
     api_keys: str = Field("", description="Comma-separated `key:organisation` pairs; empty: loopback only, no key.")
     landing_hosts: str = Field("", description="Comma-separated hosts that /api/v1/click may redirect to.")
+    events_per_second: float = Field(0.0, ge=0, description="Events per second of one organisation; 0: no limit.")
     kafka: str = Field("", description="Kafka bootstrap servers; empty: the local log in data_dir.")
     clickhouse: str = Field("", description="ClickHouse URL, http://user:password@host:8123/database; empty: chDB.")
     clickhouse_port: int = Field(8123, description="Port of the chDB service.")
