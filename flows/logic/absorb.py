@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from flows.logic.bare import bare_rows, bare_state, inlined
 from flows.logic.cells import cell_of, chain_of, window_of
 from flows.logic.layout import (
     AHEAD_MS,
@@ -30,6 +31,7 @@ from flows.logic.layout import (
     DAY_END,
     DAY_START,
     DIRTY,
+    FRESH,
     GROUPS,
     HALF_HOURS,
     LATE,
@@ -54,6 +56,7 @@ from flows.logic.layout import (
     TEN_MS,
     TOTAL_CELL,
     UP_CAMPAIGN,
+    UP_CAMPAIGN_HOUR,
     UP_DAY,
     UP_HOUR,
     UP_MINUTE,
@@ -61,11 +64,12 @@ from flows.logic.layout import (
     WEEK_BEFORE_START,
     WEEK_END,
     WEEK_START,
+    Hash,
     Int,
     Rows,
     State,
 )
-from flows.logic.reach import LARGE, SMALL, add_actor, spread
+from flows.logic.reach import LARGE, SMALL, add_actor, merge_up, spread
 from schemas.decode.kernel import kernel
 
 # Why the kernel stopped.
@@ -75,61 +79,62 @@ GROUP_CELL: Final = 6
 GROUP_KEY: Final = 7
 
 
-@kernel
 def watermark_of(ts_ms: Int, now_ms: Int) -> Int:
     """How far an event time may move a watermark, given the log clock."""
     limit = now_ms + AHEAD_MS
     return ts_ms if ts_ms <= limit or ts_ms > now_ms + CLOCKLESS_MS else limit
 
 
-@kernel
+_watermark_of = inlined(watermark_of)
+
+
+@inlined
 def _advance(s: State, campaign: Int, ts_ms: Int, now_ms: Int) -> Int:
     if s.camp[campaign, SEEN] == 0:
         return FIRST
-    watermark = watermark_of(ts_ms, now_ms)
+    watermark = _watermark_of(ts_ms, now_ms)
     if watermark > s.camp[campaign, WATERMARK]:
         s.camp[campaign, WATERMARK] = watermark
         s.camp[campaign, BEHIND] = 0
     return ROLL if s.camp[campaign, WATERMARK] >= s.camp[campaign, BOUNDARY] else DONE
 
 
-@kernel
+@inlined
 def _has_room(s: State) -> bool:
     cells = s.marks[CELLS_FREE] + len(s.cells) - s.marks[CELLS_END]
     blocks = len(s.entries) // 8 - s.marks[BLOCKS_END]
     return bool(s.marks[GROUPS] < len(s.groups) and cells >= CELLS_A_ROW and blocks >= BLOCKS_A_ROW)
 
 
-@kernel
+@inlined
 def _book(s: State, campaign: Int, ts_ms: Int, cost: Int) -> bool:
     """Add a cost to total, week and day; True when it makes a running campaign's spend reach a budget."""
-    camp = s.camp[campaign]
-    camp[SPENT_TOTAL] += cost
-    if ts_ms >= camp[DAY_END]:
-        camp[SPENT_DAY_AFTER] += cost
-    elif ts_ms >= camp[DAY_START]:
-        camp[SPENT_DAY] += cost
-    elif ts_ms >= camp[DAY_BEFORE_START]:
-        camp[SPENT_DAY_BEFORE] += cost
-    if ts_ms >= camp[WEEK_END]:
-        camp[SPENT_WEEK_AFTER] += cost
-    elif ts_ms >= camp[WEEK_START]:
-        camp[SPENT_WEEK] += cost
-    elif ts_ms >= camp[WEEK_BEFORE_START]:
-        camp[SPENT_WEEK_BEFORE] += cost
-    if camp[STATE] != RUNNING:
+    s.camp[campaign, SPENT_TOTAL] += cost
+    if ts_ms >= s.camp[campaign, DAY_END]:
+        s.camp[campaign, SPENT_DAY_AFTER] += cost
+    elif ts_ms >= s.camp[campaign, DAY_START]:
+        s.camp[campaign, SPENT_DAY] += cost
+    elif ts_ms >= s.camp[campaign, DAY_BEFORE_START]:
+        s.camp[campaign, SPENT_DAY_BEFORE] += cost
+    if ts_ms >= s.camp[campaign, WEEK_END]:
+        s.camp[campaign, SPENT_WEEK_AFTER] += cost
+    elif ts_ms >= s.camp[campaign, WEEK_START]:
+        s.camp[campaign, SPENT_WEEK] += cost
+    elif ts_ms >= s.camp[campaign, WEEK_BEFORE_START]:
+        s.camp[campaign, SPENT_WEEK_BEFORE] += cost
+    if s.camp[campaign, STATE] != RUNNING:
         return False
     reached = bool(
-        camp[SPENT_TOTAL] >= camp[BUDGET_TOTAL]
-        or camp[SPENT_WEEK] >= camp[BUDGET_WEEK]
-        or camp[SPENT_DAY] >= camp[BUDGET_DAY]
+        s.camp[campaign, SPENT_TOTAL] >= s.camp[campaign, BUDGET_TOTAL]
+        or s.camp[campaign, SPENT_WEEK] >= s.camp[campaign, BUDGET_WEEK]
+        or s.camp[campaign, SPENT_DAY] >= s.camp[campaign, BUDGET_DAY]
     )
     if reached:
-        camp[STATE] = PAUSED
+        s.camp[campaign, STATE] = PAUSED
     return reached
 
 
-@kernel
+@inlined
 def _group_of(s: State, slot: Int, campaign: Int, ts_ms: Int) -> Int:
     """The group that gathers the counters of a series in a 10 s window until the next flush."""
     number = ts_ms // TEN_MS
@@ -138,7 +143,8 @@ def _group_of(s: State, slot: Int, campaign: Int, ts_ms: Int) -> Int:
         return s.recent[key, 1]
     group = s.marks[GROUPS]
     s.marks[GROUPS] = group + 1
-    s.groups[group, :COUNTERS] = 0
+    for column in range(COUNTERS):
+        s.groups[group, column] = 0
     s.groups[group, GROUP_CELL] = chain_of(s, slot, campaign, ts_ms)
     s.groups[group, GROUP_KEY] = key
     s.recent[key, 0] = number
@@ -146,24 +152,20 @@ def _group_of(s: State, slot: Int, campaign: Int, ts_ms: Int) -> Int:
     return group
 
 
-@kernel
-def _meet(s: State, campaign: Int, cell: Int, h: np.uint64) -> None:
-    """Count an actor in a 10 s cell and all windows above it.
-
-    A coarser window has met whoever a finer one has, so where a sketch did not change those above it (of the same
-    number of registers) need no look.
-    """
-    above = np.int64(s.links[cell, UP_CAMPAIGN])
-    if add_actor(s, cell, h, SMALL):
-        if add_actor(s, np.int64(s.links[cell, UP_MINUTE]), h, SMALL):
-            add_actor(s, np.int64(s.links[cell, UP_HOUR]), h, SMALL)
-            add_actor(s, np.int64(s.links[cell, UP_DAY]), h, SMALL)
-        if add_actor(s, above, h, SMALL):
-            add_actor(s, np.int64(s.links[above, UP_MINUTE]), h, SMALL)
-    new_in_hour = add_actor(s, np.int64(s.links[above, UP_HOUR]), h, LARGE)
-    # An hour that holds a midnight belongs to two days: what is not new in it may be new in the second.
-    if (new_in_hour or s.camp[campaign, HALF_HOURS] != 0) and add_actor(s, np.int64(s.links[above, UP_DAY]), h, LARGE):
-        add_actor(s, s.camp[campaign, TOTAL_CELL], h, LARGE)
+@inlined
+def _meet(s: State, campaign: Int, cell: Int, h: Hash) -> None:
+    """Count an actor in the 10 s cell of a series and the hour of its campaign; the others learn of it at the flush."""
+    if add_actor(s.links, s.entries, s.registers, s.marks, cell, h, SMALL):
+        s.links[cell, FRESH] = 1
+    hour = np.int64(s.links[cell, UP_CAMPAIGN_HOUR])
+    if s.camp[campaign, HALF_HOURS] != 0:
+        # An hour that holds a midnight belongs to two days: each day must count for itself.
+        day = np.int64(s.links[s.links[cell, UP_CAMPAIGN], UP_DAY])
+        add_actor(s.links, s.entries, s.registers, s.marks, hour, h, LARGE)
+        add_actor(s.links, s.entries, s.registers, s.marks, day, h, LARGE)
+        add_actor(s.links, s.entries, s.registers, s.marks, s.camp[campaign, TOTAL_CELL], h, LARGE)
+    elif add_actor(s.links, s.entries, s.registers, s.marks, hour, h, LARGE):
+        s.links[hour, FRESH] = 1
 
 
 @kernel
@@ -192,17 +194,18 @@ def _count_late(s: State, rows: Rows, row: Int, slot: Int, campaign: Int) -> Non
             _count_one(s, cell, kind, cost, revenue)
             _count_one(s, above, kind, cost, revenue)
             if met:
-                add_actor(s, cell, h, SMALL)
-                add_actor(s, above, h, SMALL if tier == MINUTE else LARGE)
+                add_actor(s.links, s.entries, s.registers, s.marks, cell, h, SMALL)
+                add_actor(s.links, s.entries, s.registers, s.marks, above, h, SMALL if tier == MINUTE else LARGE)
     total = s.camp[campaign, TOTAL_CELL]
     _count_one(s, total, kind, cost, revenue)
     if met:
-        add_actor(s, total, h, LARGE)
+        add_actor(s.links, s.entries, s.registers, s.marks, total, h, LARGE)
 
 
 @kernel
 def absorb(s: State, rows: Rows, row: Int, now_ms: Int) -> tuple[Int, Int]:
     """Fold rows from `row` on into the state; returns the next row and why it stopped."""
+    s, rows = bare_state(s), bare_rows(rows)
     while row < len(rows.slot):
         slot = np.int64(rows.slot[row])
         campaign = np.int64(s.series[slot, 0])
@@ -231,7 +234,7 @@ def absorb(s: State, rows: Rows, row: Int, now_ms: Int) -> tuple[Int, Int]:
     return row, DONE
 
 
-@kernel
+@inlined
 def _pour(s: State, group: Int, cell: Int) -> None:
     for column in range(COUNTERS):
         s.cells[cell, column] += s.groups[group, column]
@@ -239,9 +242,31 @@ def _pour(s: State, group: Int, cell: Int) -> None:
 
 
 @kernel
-def flush(s: State) -> None:
-    """Add the gathered groups to the cells of all tiers."""
-    for group in range(s.marks[GROUPS]):
+def _spread_reach(s: State, cell: Int) -> None:
+    """Count who was new in a series' 10 s cell, and in the hour of its campaign, in the windows above."""
+    above = np.int64(s.links[cell, UP_CAMPAIGN])
+    if s.links[cell, FRESH] != 0:
+        s.links[cell, FRESH] = 0
+        merge_up(s.links, s.entries, s.registers, s.marks, cell, np.int64(s.links[cell, UP_MINUTE]), SMALL)
+        merge_up(s.links, s.entries, s.registers, s.marks, cell, np.int64(s.links[cell, UP_HOUR]), SMALL)
+        merge_up(s.links, s.entries, s.registers, s.marks, cell, np.int64(s.links[cell, UP_DAY]), SMALL)
+        merge_up(s.links, s.entries, s.registers, s.marks, cell, above, SMALL)
+        merge_up(s.links, s.entries, s.registers, s.marks, cell, np.int64(s.links[above, UP_MINUTE]), SMALL)
+    hour = np.int64(s.links[above, UP_HOUR])
+    if s.links[hour, FRESH] != 0:
+        s.links[hour, FRESH] = 0
+        day = np.int64(s.links[above, UP_DAY])
+        merge_up(s.links, s.entries, s.registers, s.marks, hour, day, LARGE)
+        merge_up(s.links, s.entries, s.registers, s.marks, day, s.camp[s.links[above, OWNER], TOTAL_CELL], LARGE)
+
+
+@kernel
+def flush(s: State, group: Int) -> Int:
+    """Add the gathered groups from `group` on to the cells of all tiers; stops early when sketches need more room."""
+    s = bare_state(s)
+    while group < s.marks[GROUPS]:
+        if len(s.entries) // 8 - s.marks[BLOCKS_END] < BLOCKS_A_ROW:
+            return group
         cell = s.groups[group, GROUP_CELL]
         above = np.int64(s.links[cell, UP_CAMPAIGN])
         for bottom in (cell, above):
@@ -250,5 +275,8 @@ def flush(s: State) -> None:
             _pour(s, group, np.int64(s.links[bottom, UP_HOUR]))
             _pour(s, group, np.int64(s.links[bottom, UP_DAY]))
         _pour(s, group, s.camp[s.links[above, OWNER], TOTAL_CELL])
+        _spread_reach(s, cell)
         s.recent[s.groups[group, GROUP_KEY], 1] = -1
+        group += 1
     s.marks[GROUPS] = 0
+    return group

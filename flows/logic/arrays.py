@@ -87,9 +87,10 @@ class Arrays:
 
     def make_room(self) -> None:
         """Flush, and grow what is nearly full, so that at least one more row fits."""
+        full = self.state.marks[at.GROUPS] == len(self.state.groups)
+        self.flush()
+        self._grow_sketches()
         s = self.state
-        full = s.marks[at.GROUPS] == len(s.groups)
-        flush(s)
         if full and len(s.groups) < GROUPS_MAX:
             s = s._replace(groups=_longer(s.groups, 2 * len(s.groups), 0))
         cells = len(s.cells)
@@ -99,15 +100,20 @@ class Arrays:
                 links=_longer(s.links, 2 * cells, at.FREE),
                 free_cells=_longer(s.free_cells, 2 * cells, 0),
             )
+        self.state = s
+
+    def _grow_sketches(self) -> None:
+        s = self.state
         if len(s.entries) // 8 - s.marks[at.BLOCKS_END] < at.BLOCKS_A_ROW:
             entries = _longer(s.entries, 2 * len(s.entries), 0)
-            s = s._replace(entries=entries, registers=entries.view(np.uint8))
-        self.state = s
+            self.state = s._replace(entries=entries, registers=entries.view(np.uint8))
 
     def flush(self) -> None:
         """Bring all windows up to date."""
-        if self.state.marks[at.GROUPS] > 0:
-            flush(self.state)
+        group = 0
+        while self.state.marks[at.GROUPS] > 0:
+            group = flush(self.state, group)
+            self._grow_sketches()
 
     def memory_bytes(self) -> int:
         """Size of all arrays, room to grow included."""

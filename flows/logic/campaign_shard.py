@@ -153,7 +153,7 @@ class CampaignShard:
             return
         if stop == absorb.FIRST:
             self.arrays.state.camp[slot, at.SEEN] = 1
-            self.ledger.begin(slot, int(absorb.watermark_of(ts_ms, span.now_ms)))
+            self.ledger.begin(slot, absorb.watermark_of(ts_ms, span.now_ms))
         output.decisions += self.ledger.roll(slot, cause)
 
     # -- ticks --------------------------------------------------------------------------------------------------

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from flows.logic.bare import inlined
 from flows.logic.layout import (
     CELLS,
     CELLS_END,
     CELLS_FREE,
+    COUNTERS,
     DAY,
     DAY_AFTER_END,
     DAY_BEFORE_START,
@@ -16,20 +18,25 @@ from flows.logic.layout import (
     DIRTY,
     END,
     FREE,
+    FRESH,
     HOUR,
     HOUR_MS,
     KIND,
+    LINK_COLUMNS,
     MINUTE,
     MINUTE_MS,
     NEXT,
     OWNER,
     PREV,
     SERIES,
+    SKETCH,
+    SKETCH_USED,
     START,
     TEN,
     TEN_MS,
     TOTAL,
     UP_CAMPAIGN,
+    UP_CAMPAIGN_HOUR,
     UP_DAY,
     UP_HOUR,
     UP_MINUTE,
@@ -49,18 +56,22 @@ def take_cell(s: State, kind: Int, owner: Int, start: Int, end: Int) -> Int:
     else:
         cell = s.marks[CELLS_END]
         s.marks[CELLS_END] = cell + 1
-    s.cells[cell, :] = 0
+    for column in range(COUNTERS):
+        s.cells[cell, column] = 0
     s.cells[cell, START] = start
     s.cells[cell, END] = end
-    s.links[cell, :] = -1
+    for column in range(LINK_COLUMNS):
+        s.links[cell, column] = -1
     s.links[cell, OWNER] = owner
     s.links[cell, KIND] = kind
-    s.links[cell, 2:4] = 0
+    s.links[cell, SKETCH] = 0
+    s.links[cell, SKETCH_USED] = 0
     s.links[cell, DIRTY] = 0
+    s.links[cell, FRESH] = 0
     return cell
 
 
-@kernel
+@inlined
 def window_of(s: State, campaign: Int, tier: Int, ts_ms: Int) -> tuple[Int, Int]:
     """Start and end of the window of a tier that holds the event time; days by the campaign's own bounds."""
     if tier == TEN:
@@ -125,6 +136,7 @@ def chain_of(s: State, slot: Int, campaign: Int, ts_ms: Int) -> Int:
         s.links[cell, UP_CAMPAIGN] = above
         if s.links[above, UP_MINUTE] < 0:
             _link_up(s, above, False, campaign, campaign, ts_ms)
+        s.links[cell, UP_CAMPAIGN_HOUR] = s.links[above, UP_HOUR]
     return cell
 
 
@@ -147,7 +159,7 @@ def release_cell(s: State, cell: Int) -> None:
             s.series[owner, 1] -= 1
         else:
             s.camp[owner, CELLS] -= 1
-    drop_sketch(s, cell)
+    drop_sketch(s.links, s.entries, s.marks, cell)
     s.links[cell, KIND] = FREE
     s.free_cells[s.marks[CELLS_FREE]] = cell
     s.marks[CELLS_FREE] += 1

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from flows.logic.bare import bare_state
 from flows.logic.cells import release_cell, window_of
 from flows.logic.layout import (
     CELLS_END,
@@ -65,6 +66,7 @@ def survey(
     Reported are windows that changed since they last were: closed ones, and open ones whose kind is `due`.
     A negative partition means all.
     """
+    s = bare_state(s)
     reported, released = 0, 0
     for cell in range(s.marks[CELLS_END]):
         kind = s.links[cell, KIND]
@@ -88,6 +90,7 @@ def survey(
 @kernel
 def release(s: State, cells: NDArray[np.int32]) -> None:
     """Give cells back."""
+    s = bare_state(s)
     for cell in cells:
         release_cell(s, np.int64(cell))
 
@@ -102,7 +105,7 @@ def _registers_of(kind: Int) -> Int:
 def _measure(s: State, cell: Int, out: NDArray[np.int64]) -> None:
     out[:COUNTERS] = s.cells[cell, :COUNTERS]
     registers = np.zeros(_registers_of(s.links[cell, KIND]), np.uint8)
-    merge_into(s, cell, registers)
+    merge_into(s.links, s.entries, s.registers, cell, registers)
     out[REACH] = distinct(registers)
     out[REACH + 1] = s.cells[cell, START]
     out[REACH + 2] = s.cells[cell, END]
@@ -111,6 +114,7 @@ def _measure(s: State, cell: Int, out: NDArray[np.int64]) -> None:
 @kernel
 def measure(s: State, cells: NDArray[np.int32], out: NDArray[np.int64]) -> None:
     """Counters, reach, start and end of each cell into the rows of `out`."""
+    s = bare_state(s)
     for row in range(len(cells)):
         _measure(s, np.int64(cells[row]), out[row])
 
@@ -124,7 +128,7 @@ def _sum_since(s: State, campaign: Int, tier: Int, start: Int, end: Int, out: ND
         if s.cells[cell, START] < end:
             for column in range(COUNTERS):
                 out[column] += s.cells[cell, column]
-            merge_into(s, cell, registers)
+            merge_into(s.links, s.entries, s.registers, cell, registers)
         cell = np.int64(s.links[cell, NEXT])
     out[REACH] = distinct(registers)
     out[REACH + 1] = start
@@ -145,6 +149,7 @@ def measure_live(s: State, campaigns: NDArray[np.int64], out: NDArray[np.int64])
     A rolling window ends with the step in progress, so it holds the newest event: rolling 24 h is the current hour so
     far and the 23 before.
     """
+    s = bare_state(s)
     for row in range(len(campaigns)):
         campaign = campaigns[row]
         sections = out[row]

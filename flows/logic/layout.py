@@ -91,7 +91,11 @@ UP_CAMPAIGN: Final = 7
 DIRTY: Final = 8
 NEXT: Final = 9
 PREV: Final = 10
-LINK_COLUMNS: Final = 12
+# 1 while the sketch holds actors that the windows above have not counted.
+FRESH: Final = 11
+# The campaign's hour above a series' 10 s cell.
+UP_CAMPAIGN_HOUR: Final = 12
+LINK_COLUMNS: Final = 16
 
 # Places in `marks`.
 CELLS_END: Final = 0

@@ -13,13 +13,14 @@ hash that did not choose the register; the 256 registers of a small sketch are t
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from numba.cpython.unsafe.numbers import trailing_zeros
 from numpy.typing import NDArray
 
-from flows.logic.layout import BLOCKS_END, BLOCKS_FREE, SKETCH, SKETCH_USED, Hash, Int, State
+from flows.logic.bare import inlined
+from flows.logic.layout import BLOCKS_END, BLOCKS_FREE, SKETCH, SKETCH_USED, Hash, Int
 from schemas.decode.kernel import kernel
 
 SMALL: Final = 256
@@ -31,10 +32,15 @@ DENSE_SMALL: Final = 14
 DENSE_LARGE: Final = 15
 # A block is 8 entries of 16 bits.
 _BLOCK: Final = 8
+
+Entries: TypeAlias = NDArray[np.uint16]
+Registers: TypeAlias = NDArray[np.uint8]
+Words: TypeAlias = NDArray[np.int64]
+Links: TypeAlias = NDArray[np.int32]
 _ALPHA: Final = 1 / (2 * math.log(2))
 
 
-@kernel
+@inlined
 def spread(actor: Hash) -> Hash:
     """The 64-bit finaliser of splitmix64, so that any actor hash will do."""
     h = (actor ^ (actor >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -42,13 +48,13 @@ def spread(actor: Hash) -> Hash:
     return h ^ (h >> np.uint64(31))
 
 
-@kernel
+@inlined
 def rank_of(h: Hash) -> Int:
     """Trailing zeros, plus one, of the part of the hash above the register number."""
     return np.int64(trailing_zeros((h >> np.uint64(10)) | (np.uint64(1) << np.uint64(RANK_BITS)))) + 1
 
 
-@kernel
+@inlined
 def _size_log(kind: Int) -> Int:
     """Binary logarithm of the blocks of a sketch class."""
     if kind == DENSE_SMALL:
@@ -59,117 +65,161 @@ def _size_log(kind: Int) -> Int:
 
 
 @kernel
-def _take_blocks(s: State, kind: Int) -> Int:
+def _take_blocks(entries: Entries, marks: Words, kind: Int) -> Int:
     """A handle to zeroed memory for the class; the caller has seen to the room."""
     size_log = _size_log(kind)
-    block = s.marks[BLOCKS_FREE + size_log]
+    block = marks[BLOCKS_FREE + size_log]
     if block == 0:
-        block = s.marks[BLOCKS_END]
-        s.marks[BLOCKS_END] = block + (1 << size_log)
+        block = marks[BLOCKS_END]
+        marks[BLOCKS_END] = block + (1 << size_log)
     else:
         at = block * _BLOCK
-        s.marks[BLOCKS_FREE + size_log] = np.int64(s.entries[at]) | (np.int64(s.entries[at + 1]) << 16)
-    s.entries[block * _BLOCK : (block + (1 << size_log)) * _BLOCK] = 0
+        marks[BLOCKS_FREE + size_log] = np.int64(entries[at]) | (np.int64(entries[at + 1]) << 16)
+    for at in range(block * _BLOCK, (block + (1 << size_log)) * _BLOCK):
+        entries[at] = 0
     return (block << 4) | kind
 
 
 @kernel
-def drop_sketch(s: State, cell: Int) -> None:
+def drop_sketch(links: Links, entries: Entries, marks: Words, cell: Int) -> None:
     """Give the memory of a cell's sketch back."""
-    handle = np.int64(s.links[cell, SKETCH])
+    handle = np.int64(links[cell, SKETCH])
     if handle != 0:
         size_log = _size_log(handle & 15)
         at = (handle >> 4) * _BLOCK
-        head = s.marks[BLOCKS_FREE + size_log]
-        s.entries[at] = head & 0xFFFF
-        s.entries[at + 1] = head >> 16
-        s.marks[BLOCKS_FREE + size_log] = handle >> 4
-        s.links[cell, SKETCH] = 0
+        head = marks[BLOCKS_FREE + size_log]
+        entries[at] = head & 0xFFFF
+        entries[at + 1] = head >> 16
+        marks[BLOCKS_FREE + size_log] = handle >> 4
+        links[cell, SKETCH] = 0
 
 
-@kernel
-def _sparse_slot(s: State, handle: Int, register: Int) -> Int:
+@inlined
+def _sparse_slot(entries: Entries, handle: Int, register: Int) -> Int:
     """Where a register is, or belongs, in a sparse sketch."""
     mask = (8 << (handle & 15)) - 1
     base = (handle >> 4) * _BLOCK
     slot = (register * 157) & mask
     while True:
-        entry = s.entries[base + slot]
+        entry = np.int64(entries[base + slot])
         if entry == 0 or (entry >> 6) == register:
             return base + slot
         slot = (slot + 1) & mask
 
 
 @kernel
-def _enlarge(s: State, cell: Int, registers: Int) -> Int:
+def _enlarge(links: Links, entries: Entries, registers: Registers, marks: Words, cell: Int, size: Int) -> None:
     """Move a full sparse sketch into twice the room, or one byte a register."""
-    old = np.int64(s.links[cell, SKETCH])
-    kind = (old & 15) + 1
-    dense = (8 << kind) >= registers // 2
+    old = np.int64(links[cell, SKETCH])
+    kind: Int = (old & 15) + 1
+    dense = (8 << kind) >= size // 2
     if dense:
-        kind = DENSE_SMALL if registers == SMALL else DENSE_LARGE
-    new = _take_blocks(s, kind)
+        kind = DENSE_SMALL if size == SMALL else DENSE_LARGE
+    new = _take_blocks(entries, marks, kind)
     base = (old >> 4) * _BLOCK
     for at in range(base, base + (8 << (old & 15))):
-        entry = s.entries[at]
+        entry = np.int64(entries[at])
         if entry != 0 and dense:
-            s.registers[(new >> 4) * 2 * _BLOCK + (entry >> 6)] = entry & 63
+            registers[(new >> 4) * 2 * _BLOCK + (entry >> 6)] = entry & 63
         elif entry != 0:
-            s.entries[_sparse_slot(s, new, np.int64(entry >> 6))] = entry
-    drop_sketch(s, cell)
-    s.links[cell, SKETCH] = new
-    return new
+            entries[_sparse_slot(entries, new, entry >> 6)] = entry
+    drop_sketch(links, entries, marks, cell)
+    links[cell, SKETCH] = new
 
 
 @kernel
-def add_actor(s: State, cell: Int, h: Hash, registers: Int) -> bool:
-    """Count an actor in a cell; False when the sketch is as before."""
-    register = np.int64(h) & (registers - 1)
-    rank = rank_of(h)
-    handle: Int = np.int64(s.links[cell, SKETCH])
+def _raise_sparse(
+    links: Links, entries: Entries, registers: Registers, marks: Words, cell: Int, register: Int, rank: Int, size: Int
+) -> bool:
+    """Raise one register of a sketch that is empty or sparse; False when it was as high."""
+    handle: Int = np.int64(links[cell, SKETCH])
     if handle == 0:
-        handle = _take_blocks(s, 0)
-        s.links[cell, SKETCH] = handle
-        s.links[cell, SKETCH_USED] = 0
-    kind = handle & 15
-    if kind >= DENSE_SMALL:
-        at = (handle >> 4) * 2 * _BLOCK + register
-        if s.registers[at] >= rank:
-            return False
-        s.registers[at] = rank
-        return True
-    place = _sparse_slot(s, handle, register)
-    entry = s.entries[place]
+        handle = _take_blocks(entries, marks, 0)
+        links[cell, SKETCH] = handle
+        links[cell, SKETCH_USED] = 0
+    place = _sparse_slot(entries, handle, register)
+    entry = np.int64(entries[place])
     if entry != 0:
         if (entry & 63) >= rank:
             return False
-        s.entries[place] = (register << 6) | rank
+        entries[place] = (register << 6) | rank
         return True
-    s.entries[place] = (register << 6) | rank
-    s.links[cell, SKETCH_USED] += 1
-    if s.links[cell, SKETCH_USED] * 4 >= (8 << kind) * 3:
-        _enlarge(s, cell, registers)
+    entries[place] = (register << 6) | rank
+    used = links[cell, SKETCH_USED] + 1
+    links[cell, SKETCH_USED] = used
+    if used * 4 >= (8 << (handle & 15)) * 3:
+        _enlarge(links, entries, registers, marks, cell, size)
+    return True
+
+
+@inlined
+def add_actor(
+    links: Links, entries: Entries, registers: Registers, marks: Words, cell: Int, h: Hash, size: Int
+) -> bool:
+    """Count an actor in a cell whose sketch has `size` registers; False when the sketch is as before."""
+    register, rank = np.int64(h) & (size - 1), rank_of(h)
+    handle = np.int64(links[cell, SKETCH])
+    if (handle & 15) < DENSE_SMALL:
+        return _raise_sparse(links, entries, registers, marks, cell, register, rank, size)
+    at = (handle >> 4) * 2 * _BLOCK + register
+    if registers[at] >= rank:
+        return False
+    registers[at] = rank
     return True
 
 
 @kernel
-def merge_into(s: State, cell: Int, target: NDArray[np.uint8]) -> None:
-    """Raise the registers of `target` to those of the cell's sketch; as long as the sketch's number of registers."""
-    handle = np.int64(s.links[cell, SKETCH])
+def merge_up(
+    links: Links, entries: Entries, registers: Registers, marks: Words, lower: Int, upper: Int, size: Int
+) -> None:
+    """Count everybody that a cell has met in the cell of a coarser window, both of `size` registers."""
+    handle = np.int64(links[lower, SKETCH])
+    if handle == 0:
+        return
+    target = np.int64(links[upper, SKETCH])
+    base = (handle >> 4) * _BLOCK
+    if (handle & 15) < DENSE_SMALL:
+        for at in range(base, base + (8 << (handle & 15))):
+            entry = np.int64(entries[at])
+            if entry != 0 and (target & 15) >= DENSE_SMALL:
+                place = (target >> 4) * 2 * _BLOCK + (entry >> 6)
+                registers[place] = max(registers[place], entry & 63)
+            elif entry != 0:
+                _raise_sparse(links, entries, registers, marks, upper, entry >> 6, entry & 63, size)
+                target = np.int64(links[upper, SKETCH])
+        return
+    while (np.int64(links[upper, SKETCH]) & 15) < DENSE_SMALL:
+        if links[upper, SKETCH] == 0:
+            links[upper, SKETCH] = _take_blocks(entries, marks, DENSE_SMALL if size == SMALL else DENSE_LARGE)
+        else:
+            _enlarge(links, entries, registers, marks, upper, size)
+    _raise_all(registers, (np.int64(links[upper, SKETCH]) >> 4) * 2 * _BLOCK, 2 * base, size)
+
+
+@kernel
+def _raise_all(registers: Registers, target: Int, source: Int, size: Int) -> None:
+    """Raise dense registers to those of another sketch."""
+    for register in range(size):
+        if registers[source + register] > registers[target + register]:
+            registers[target + register] = registers[source + register]
+
+
+@kernel
+def merge_into(links: Links, entries: Entries, registers: Registers, cell: Int, out: Registers) -> None:
+    """Raise the registers of `out` to those of the cell's sketch; as long as the sketch's number of registers."""
+    handle = np.int64(links[cell, SKETCH])
     if handle == 0:
         return
     kind = handle & 15
     if kind >= DENSE_SMALL:
         base = (handle >> 4) * 2 * _BLOCK
-        for register in range(len(target)):
-            if s.registers[base + register] > target[register]:
-                target[register] = s.registers[base + register]
+        for register in range(len(out)):
+            out[register] = max(out[register], registers[base + register])
         return
     base = (handle >> 4) * _BLOCK
     for at in range(base, base + (8 << kind)):
-        entry = s.entries[at]
-        if (entry & 63) > target[entry >> 6]:
-            target[entry >> 6] = entry & 63
+        entry = np.int64(entries[at])
+        out[entry >> 6] = max(np.int64(out[entry >> 6]), entry & 63)
 
 
 @kernel
