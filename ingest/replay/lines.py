@@ -15,6 +15,8 @@ from schemas.events import EVENT_BYTES_MAX
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+# Compressed bytes unpacked at once.
+_ZSTD_STEP: Final = 64 * 1024
 # A longer line is no event; its start is enough to say which it was.
 _LINE_BYTES_MAX: Final = 4 * EVENT_BYTES_MAX
 
@@ -72,8 +74,44 @@ def _decompressed(raw: IO[bytes]) -> Any:
     if start.startswith(_GZIP_MAGIC):
         return gzip.GzipFile(fileobj=raw)
     if start == _ZSTD_MAGIC:
-        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True))
+        return io.BufferedReader(_ZstdFrames(raw), buffer_size=_ZSTD_STEP)
     return raw
+
+
+class _ZstdFrames(io.RawIOBase):
+    """The content of zstd frames; unlike the library's own reader it tells a file that is cut short by EOFError."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        self._raw = raw
+        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._is_inside = False
+        self._ready = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._ready:
+            packed = self._raw.read(_ZSTD_STEP)
+            if not packed:
+                if self._is_inside:
+                    raise EOFError("the last frame has no end")
+                return 0
+            self._ready = self._unpacked(packed)
+        count = min(len(buffer), len(self._ready))
+        buffer[:count] = self._ready[:count]
+        self._ready = self._ready[count:]
+        return count
+
+    def _unpacked(self, packed: bytes) -> bytes:
+        parts = []
+        while packed:
+            parts.append(self._frame.decompress(packed))
+            self._is_inside = not self._frame.eof
+            packed = self._frame.unused_data if self._frame.eof else b""
+            if self._frame.eof:
+                self._frame = zstandard.ZstdDecompressor().decompressobj()
+        return b"".join(parts)
 
 
 def _skip_line(text: Any) -> None:
