@@ -45,6 +45,8 @@ def sealed_segments(folder: Path) -> list[Segment]:
 def expired(segments: Iterable[Segment], *, oldest_ms: int, sealed_bytes_max: int) -> list[Segment]:
     """The segments to remove: last written before `oldest_ms`, and the oldest ones beyond `sealed_bytes_max`.
 
+    In a partition only the first ones go, whatever their times say, so that no gap appears.
+
     >>> old, new = (Segment(Path("events/0"), base, 10, written_ms=base) for base in (0, 10))
     >>> [segment.base for segment in expired([new, old], oldest_ms=5, sealed_bytes_max=100)]
     [0]
@@ -52,12 +54,17 @@ def expired(segments: Iterable[Segment], *, oldest_ms: int, sealed_bytes_max: in
     [0]
     """
     kept_bytes = 0
-    gone = []
+    old: dict[Path, list[Segment]] = {}
+    kept_from: dict[Path, int] = {}
     for segment in sorted(segments, key=lambda segment: (segment.written_ms, segment.base), reverse=True):
         kept_bytes += segment.size_bytes
         if segment.written_ms < oldest_ms or kept_bytes > sealed_bytes_max:
-            gone.append(segment)
-    return gone
+            old.setdefault(segment.folder, []).append(segment)
+        else:
+            kept_from[segment.folder] = min(segment.base, kept_from.get(segment.folder, segment.base))
+    return [
+        segment for folder, found in old.items() for segment in found if segment.base < kept_from.get(folder, 2**63)
+    ]
 
 
 def remove(segments: Iterable[Segment]) -> int:

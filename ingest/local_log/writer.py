@@ -104,8 +104,12 @@ class PartitionWriter:
         path = segment_path(self.folder, base)
         is_new = not os.path.exists(path)
         fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-        if is_new and self._fsync:
-            sync_folder(self.folder)
+        try:
+            if is_new and self._fsync:
+                sync_folder(self.folder)
+        except OSError:
+            os.close(fd)
+            raise
         if self._fd is not None:
             os.close(self._fd)
         self._fd, self._base = fd, base

@@ -191,6 +191,16 @@ def test_retention_by_age_drops_what_was_last_written_before(tmp_path: Path, log
     assert log.begin(EVENTS, 0) == 2_000
 
 
+def test_retention_leaves_no_gap_when_a_clock_went_back(tmp_path: Path, log: LocalLog) -> None:
+    fill(log, EVENTS, 45)
+    now_ms = 1_700_000_000_000
+    for age_days, path in zip((9, 1, 9, 1, 0), segments(tmp_path, EVENTS), strict=True):
+        written_s = (now_ms - age_days * 86_400_000) / 1_000
+        os.utime(path, (written_s, written_s))
+    assert small_log(tmp_path, retention_ms=7 * 86_400_000).enforce_retention(now_ms) == 1
+    assert [int(path.stem) for path in segments(tmp_path, EVENTS)] == [1_000, 2_000, 3_000, 4_000]
+
+
 def test_retention_keeps_campaign_definitions_for_ever_and_live_rows_for_minutes(tmp_path: Path, log: LocalLog) -> None:
     fill(log, CONTROL, 45)
     fill(log, LIVE, 45)
