@@ -20,6 +20,8 @@ class Settings(BaseSettings):
     landing_hosts: str = Field("", description="Comma-separated hosts that /api/v1/click may redirect to.")
     events_per_second: float = Field(0.0, ge=0, description="Events per second of one organisation; 0: no limit.")
     kafka: str = Field("", description="Kafka bootstrap servers; empty: the local log in data_dir.")
+    kafka_prefix: str = Field("", description="Goes before every topic's name on Kafka.")
+    kafka_config: dict[str, str] = Field({}, description="Further librdkafka settings as JSON, such as TLS and SASL.")
     clickhouse: str = Field("", description="ClickHouse URL, http://user:password@host:8123/database; empty: chDB.")
     clickhouse_port: int = Field(8123, description="Port of the chDB service.")
     clickhouse_password: str = Field("", description="Password of the chDB service's user default; empty: none.")

@@ -74,7 +74,11 @@ def create() -> None:
         from ingest.kafka_topics import ensure_topics
 
         made = ensure_topics(
-            settings.kafka, settings.partitions, retention_ms=round(settings.log_retention_hours * 3_600_000)
+            settings.kafka,
+            settings.partitions,
+            prefix=settings.kafka_prefix,
+            retention_ms=round(settings.log_retention_hours * 3_600_000),
+            config=settings.kafka_config,
         )
     print(f"made {', '.join(made)}" if made else "all topics are there")
 
@@ -121,7 +125,7 @@ def _groups(settings: Settings, log: Log) -> list[str]:
         return log.groups()
     from ingest.kafka_topics import group_names
 
-    return group_names(settings.kafka)
+    return group_names(settings.kafka, config=settings.kafka_config)
 
 
 def _print_table(states: list[PartitionState], *, unit: str) -> None:

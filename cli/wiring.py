@@ -14,7 +14,7 @@ def open_log(settings: Settings) -> Log:
     if settings.kafka:
         from ingest.kafka_log import KafkaLog
 
-        return KafkaLog(settings.kafka)
+        return KafkaLog(settings.kafka, prefix=settings.kafka_prefix, config=settings.kafka_config)
     from ingest.local_log import LocalLog
 
     return LocalLog(
