@@ -23,7 +23,9 @@ export function CampaignActions({ row }: { row: Row }) {
   const [error, setError] = useState("");
   const isPaused = row.state === "paused";
 
+  // The buttons stay enabled meanwhile: a disabled one would lose the focus.
   const attempt = async (action: () => Promise<string>) => {
+    if (busy) return;
     setBusy(true);
     setError("");
     setDone("");
@@ -54,10 +56,10 @@ export function CampaignActions({ row }: { row: Row }) {
   return (
     <div className="max-w-full min-w-0 space-y-2">
       <div className="flex flex-wrap gap-2 sm:justify-end">
-        <Button tone={isPaused ? "plain" : "bad"} disabled={busy} onClick={() => setAsked(isPaused ? "resume" : "pause")}>
+        <Button tone={isPaused ? "plain" : "bad"} aria-busy={busy} onClick={() => setAsked(isPaused ? "resume" : "pause")}>
           {isPaused ? "Resume campaign" : "Pause campaign"}
         </Button>
-        <Button disabled={busy} onClick={openBudgets}>
+        <Button aria-busy={busy} onClick={openBudgets}>
           Change budgets
         </Button>
       </div>

@@ -7,6 +7,7 @@ import { valueOf } from "../lib/measures";
 import type { SeriesPoint } from "../lib/series";
 import type { ChartDefinition, Configuration, Decision, Measure } from "../live/protocol";
 import type { Gap } from "../live/state";
+import { useRemembered } from "./live";
 import { Button, Card } from "./parts";
 
 const HEIGHT = 190;
@@ -30,7 +31,7 @@ interface Props extends Shown {
 
 export function Chart(props: Props) {
   const { definition, config, points, zone } = props;
-  const [asTable, setAsTable] = useState(false);
+  const [asTable, setAsTable] = useRemembered(`table/${definition.id}`, false);
   const measures = useMemo(
     () => definition.measures.flatMap((id) => config.measures.filter((measure) => measure.id === id)),
     [definition, config],
@@ -40,8 +41,7 @@ export function Chart(props: Props) {
       title={props.note ? `${definition.title}, ${props.note}` : definition.title}
       aside={
         <Button
-          aria-pressed={asTable}
-          aria-label={`${definition.title} as a table`}
+          aria-label={`${asTable ? "Show chart" : "Show table"}: ${definition.title}`}
           className="min-h-6! border-transparent! px-1.5! text-xs text-muted"
           onClick={() => setAsTable(!asTable)}
         >

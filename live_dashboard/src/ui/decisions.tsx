@@ -153,13 +153,12 @@ function Explained({
           <span className="font-mono text-xs break-all">{decision.decision_id}</span>
         </Fact>
       </Facts>
-      <Facts title="To undo">
+      <Facts title="To undo" after={<Words decision={decision} currency={currency} />}>
         <Fact name="Undo">
           {decision.undo
             ? `${words(String(decision.undo.kind ?? "undo"))}${undoDetail(decision.undo, currency)}`
             : "Nothing needs undoing"}
         </Fact>
-        <Words decision={decision} currency={currency} />
       </Facts>
       {withCampaign && (
         <p className="self-end">
@@ -229,11 +228,12 @@ function undoDetail(undo: Record<string, unknown>, currency: string): string {
   return parts.length > 0 ? `: ${parts.join(", ")}` : "";
 }
 
-function Facts({ title, children }: { title: string; children: ReactNode }) {
+function Facts({ title, children, after }: { title: string; children: ReactNode; after?: ReactNode }) {
   return (
     <div className="min-w-0">
       <h3 className="mb-1 text-xs font-semibold text-muted">{title}</h3>
       <dl className="space-y-0.5">{children}</dl>
+      {after}
     </div>
   );
 }

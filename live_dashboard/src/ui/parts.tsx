@@ -1,7 +1,7 @@
 /** Small parts that every page is made of. */
 
 import { AlertDialog, Dialog as RadixDialog, ToggleGroup } from "radix-ui";
-import { type ButtonHTMLAttributes, type ReactNode, useId, useState } from "react";
+import { type ButtonHTMLAttributes, type ReactNode, useId, useRef, useState } from "react";
 import { NONE, words } from "../lib/format";
 import type { CampaignState } from "../live/protocol";
 
@@ -162,6 +162,18 @@ export function Command({ text }: { text: string }) {
   );
 }
 
+/** Where the focus was when a dialog opened: it goes back there. */
+function useFocusReturn(open: boolean) {
+  const from = useRef<HTMLElement | null>(null);
+  const wasOpen = useRef(false);
+  if (open && !wasOpen.current) from.current = document.activeElement as HTMLElement | null;
+  wasOpen.current = open;
+  return (event: Event) => {
+    event.preventDefault();
+    from.current?.focus();
+  };
+}
+
 export function Dialog({
   open,
   onOpenChange,
@@ -175,11 +187,12 @@ export function Dialog({
   description: string;
   children: ReactNode;
 }) {
+  const giveBack = useFocusReturn(open);
   return (
     <RadixDialog.Root open={open} onOpenChange={onOpenChange}>
       <RadixDialog.Portal>
         <RadixDialog.Overlay className="fixed inset-0 z-40 bg-black/50" />
-        <RadixDialog.Content className="fixed top-1/2 left-1/2 z-50 max-h-[95dvh] w-[min(30rem,94vw)] -translate-x-1/2 -translate-y-1/2 overflow-y-auto rounded-lg border border-edge bg-surface p-5 shadow-xl">
+        <RadixDialog.Content onCloseAutoFocus={giveBack} className="fixed top-1/2 left-1/2 z-50 max-h-[95dvh] w-[min(30rem,94vw)] -translate-x-1/2 -translate-y-1/2 overflow-y-auto rounded-lg border border-edge bg-surface p-5 shadow-xl">
           <RadixDialog.Title className="text-base font-semibold">{title}</RadixDialog.Title>
           <RadixDialog.Description className="mt-1 text-muted">{description}</RadixDialog.Description>
           {children}
@@ -222,11 +235,12 @@ export function Confirm({
   onConfirm: () => void;
   children?: ReactNode;
 }) {
+  const giveBack = useFocusReturn(open);
   return (
     <AlertDialog.Root open={open} onOpenChange={(next) => !next && onClose()}>
       <AlertDialog.Portal>
         <AlertDialog.Overlay className="fixed inset-0 z-40 bg-black/50" />
-        <AlertDialog.Content className="fixed top-1/2 left-1/2 z-50 max-h-[95dvh] w-[min(28rem,94vw)] -translate-x-1/2 -translate-y-1/2 overflow-y-auto rounded-lg border border-edge bg-surface p-5 shadow-xl">
+        <AlertDialog.Content onCloseAutoFocus={giveBack} className="fixed top-1/2 left-1/2 z-50 max-h-[95dvh] w-[min(28rem,94vw)] -translate-x-1/2 -translate-y-1/2 overflow-y-auto rounded-lg border border-edge bg-surface p-5 shadow-xl">
           <AlertDialog.Title className="text-base font-semibold">{title}</AlertDialog.Title>
           <AlertDialog.Description className="mt-1 text-muted">{description}</AlertDialog.Description>
           {children}
