@@ -41,6 +41,9 @@ def create_app(wiring: Wiring) -> FastAPI:
         description="Events in, decisions out.",
         lifespan=lifespan,
         separate_input_output_schemas=False,
+        # The pages that show the document run a script from elsewhere, which could then change budgets.
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.wiring = wiring
     problems.install(app)

@@ -33,7 +33,7 @@ _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class LineError(msgspec.Struct):
-    """One refused line."""
+    """One refused line, by number from 1; in an array its place."""
 
     line: int
     field: str

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 from control.errors import (
@@ -143,6 +144,11 @@ def install(app: FastAPI) -> None:
         response = answer(Problem(error.status_code, "http", str(error.detail), str(error.detail)))
         response.headers.update(error.headers or {})
         return response
+
+    @app.exception_handler(ClientDisconnect)
+    async def _gone(_: Request, error: ClientDisconnect) -> Response:
+        # Nobody reads this; it only keeps a sender that hung up from looking like a defect in the log.
+        return answer(Problem(400, "disconnected", "The sender hung up", "The body did not come whole."))
 
     @app.exception_handler(Exception)
     async def _bug(_: Request, error: Exception) -> Response:

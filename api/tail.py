@@ -40,8 +40,12 @@ async def follow(
             continue
         except LogUnavailableError as error:
             _log.warning("cannot follow %s/%d, trying again: %s", topic, partition, error)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), RETRY_S)
+            await _pause(stop)
+            continue
+        except Exception:
+            # A tail that ended here would leave bidders with an old state for good.
+            _log.exception("cannot follow %s/%d, trying again", topic, partition)
+            await _pause(stop)
             continue
         if chunk is None:
             continue
@@ -82,6 +86,10 @@ async def _bounds(log: Log, topic: str, stop: asyncio.Event) -> tuple[int, int] 
         try:
             return await asyncio.to_thread(lambda: (log.begin(topic, 0), log.end(topic, 0)))
         except LogUnavailableError:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), RETRY_S)
+            await _pause(stop)
     return None
+
+
+async def _pause(stop: asyncio.Event) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), RETRY_S)

@@ -52,6 +52,26 @@ async def test_a_tail_goes_on_after_the_log_was_away() -> None:
     assert tail.seen == [b"a"]
 
 
+class _Stumbles(MemoryLog):
+    """Fails once in a way that no log should."""
+
+    stumbled = False
+
+    def read(self, topic: str, partition: int, offset: int, max_bytes: int, timeout_s: float = 0.0) -> Chunk | None:
+        if not self.stumbled:
+            self.stumbled = True
+            raise RuntimeError("a defect")
+        return super().read(topic, partition, offset, max_bytes, timeout_s)
+
+
+async def test_a_tail_goes_on_after_a_defect_of_the_log() -> None:
+    log = _Stumbles()
+    log.append("control", 0, [b"a"])
+    tail = _Tail(log)
+    await until(lambda: len(tail.seen) == 1)
+    await tail.end()
+
+
 async def test_a_tail_goes_on_where_retention_left_the_log() -> None:
     log = MemoryLog()
     kept_from = log.append("control", 0, [b"old"])
