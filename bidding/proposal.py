@@ -1,0 +1,52 @@
+"""A change that a strategy proposes, and the decision that it becomes."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from schemas.decisions import Decision, Effect, Kind, Mode, Reason, decision_id
+
+# Names the code and its constants: rises when the same observations would lead to other proposals.
+POLICY: Final = "bidding/1"
+
+
+class Proposal(msgspec.Struct, kw_only=True, frozen=True):
+    """What should change, why, from which numbers, with what expected effect. `step` counts the controller's steps."""
+
+    kind: Kind
+    reason: Reason
+    ts_ms: int
+    step: int
+    before: dict[str, Any]
+    after: dict[str, Any]
+    inputs: dict[str, Any]
+    expected: tuple[Effect, ...] = ()
+
+
+def as_decision(proposal: Proposal, *, org_id: str, campaign_id: str, mode: Mode, effective_ms: int) -> Decision:
+    """The decision of a proposal; its id follows from the campaign, kind, reason, time and step, so it is stable."""
+    return Decision(
+        decision_id=decision_id(
+            org_id, campaign_id, proposal.kind, proposal.reason, POLICY, proposal.ts_ms, proposal.step
+        ),
+        org_id=org_id,
+        campaign_id=campaign_id,
+        kind=proposal.kind.value,
+        reason=proposal.reason.value,
+        ts_ms=proposal.ts_ms,
+        effective_ms=effective_ms,
+        before=proposal.before,
+        after=proposal.after,
+        inputs=proposal.inputs,
+        policy=POLICY,
+        mode=mode.value,
+        expected=list(proposal.expected),
+        undo={"kind": _undo_kind(proposal.kind).value, "after": proposal.before},
+    )
+
+
+def _undo_kind(kind: Kind) -> Kind:
+    opposite = {Kind.HALT: Kind.PROCEED, Kind.PROCEED: Kind.HALT}
+    return opposite.get(kind, kind)

@@ -1,0 +1,1 @@
+"""What an impression or a click is worth: response models, calibration, conversions that come late."""
