@@ -18,12 +18,17 @@ from typing import Final
 from schemas.kpis import WIDTH_MS, Level, Window
 from storage.client import Client
 
-# Windows of one statement: the list stands in its text.
+# Windows of one kind in one statement: the list stands in its text, and a text has a limit (max_query_size).
 WINDOWS_MAX: Final = 1_000
 # How long before its expiry a raw event is no longer relied on.
 _EXPIRY_MARGIN_DAYS: Final = 1
 
 _RECOMPUTE: Final = Template((resources.files("storage") / "sql" / "recompute.sql").read_text())
+_INSERT: Final = (
+    "INSERT INTO kpi_windows (org_id, campaign_id, level, window, window_start, window_end, creative_id, channel,"
+    " country, device, impressions, clicks, conversions, leads, spend_micros, revenue_micros, reach, version,"
+    " stored_at)\n"
+)
 _DIMENSIONS: Final = {
     Level.CAMPAIGN: "'' AS creative_id, '' AS channel, '' AS country, '' AS device",
     Level.SERIES: "creative_id, channel, country, device",
@@ -31,11 +36,10 @@ _DIMENSIONS: Final = {
 # (bound, wanted) of windows of one width, and of windows of any.
 _FIXED: Final = (
     "(intDiv(toUnixTimestamp64Milli(ts), $width) * $width AS s, s + $width)",
-    "bound.1 IN {starts:Array(Int64)}",
+    "bound.1 IN $starts",
 )
 _BOUNDED: Final = (
-    "arrayFirst(b -> toUnixTimestamp64Milli(ts) >= b.1 AND toUnixTimestamp64Milli(ts) < b.2,"
-    " arrayZip({starts:Array(Int64)}, {ends:Array(Int64)}))",
+    "arrayFirst(b -> toUnixTimestamp64Milli(ts) >= b.1 AND toUnixTimestamp64Milli(ts) < b.2, arrayZip($starts, $ends))",
     "bound.2 > 0",
 )
 _DAYS: Final = """
@@ -51,15 +55,23 @@ Moments = Iterable[int]
 DayBounds = Callable[[str, str, int], tuple[int, int]]
 
 
-def _statement(window: Window, level: Level) -> str:
+def _select(window: Window, level: Level, bounds: Sequence[tuple[int, int]]) -> str:
     width = WIDTH_MS.get(window)
     bound, wanted = _BOUNDED if width is None else _FIXED
+    numbers = {
+        "width": width,
+        "starts": [start for start, _ in bounds],
+        "ends": [end for _, end in bounds],
+        "low": bounds[0][0],
+        "high": bounds[-1][1],
+    }
     return _RECOMPUTE.substitute(
+        numbers,
         level=level.value,
         window=window.value,
         dimensions=_DIMENSIONS[level],
-        bound=Template(bound).substitute(width=width),
-        wanted=wanted,
+        bound=Template(bound).substitute(numbers),
+        wanted=Template(wanted).substitute(numbers),
     )
 
 
@@ -77,13 +89,18 @@ class Reconciliation:
         The late events themselves must be in `events`. Raises the client's exceptions; safe to do again.
         """
         moments = sorted(set(moments_ms))
-        done = 0
-        for window in Window:
-            bounds = self._bounds(org_id, campaign_id, window, moments)
-            for start in range(0, len(bounds), WINDOWS_MAX):
-                self._recompute(org_id, campaign_id, window, bounds[start : start + WINDOWS_MAX])
-            done += len(bounds)
-        return done
+        bounds = {window: self._bounds(org_id, campaign_id, window, moments) for window in Window}
+        # One statement, and so one part of the table, for windows of every kind.
+        for start in range(0, max(map(len, bounds.values())), WINDOWS_MAX):
+            selects = [
+                _select(window, level, some)
+                for window, all_ in bounds.items()
+                if (some := all_[start : start + WINDOWS_MAX])
+                for level in Level
+            ]
+            parameters = {"org_id": org_id, "campaign_id": campaign_id, "safe_days": self._safe_days}
+            self._client.command(_INSERT + "\nUNION ALL\n".join(selects), parameters=parameters)
+        return sum(map(len, bounds.values()))
 
     def _bounds(self, org_id: str, campaign_id: str, window: Window, moments: Sequence[int]) -> list[tuple[int, int]]:
         width = WIDTH_MS.get(window)
@@ -98,16 +115,3 @@ class Reconciliation:
             there = next((day for day in known if day[0] <= moment < day[1]), None)
             days.add(there or self._day_bounds(org_id, campaign_id, moment))
         return sorted(days)
-
-    def _recompute(self, org_id: str, campaign_id: str, window: Window, bounds: Sequence[tuple[int, int]]) -> None:
-        parameters = {
-            "org_id": org_id,
-            "campaign_id": campaign_id,
-            "starts": [start for start, _ in bounds],
-            "ends": [end for _, end in bounds],
-            "low": bounds[0][0],
-            "high": bounds[-1][1],
-            "safe_days": self._safe_days,
-        }
-        for level in Level:
-            self._client.command(_statement(window, level), parameters=parameters)

@@ -1,7 +1,6 @@
 -- Windows of one campaign, level and kind, counted from raw events. $bound is the (start, end) of an event's window, in
--- ms; $wanted says whether that window is one of those asked for. Rows are told apart by $dimensions.
-INSERT INTO kpi_windows (org_id, campaign_id, level, window, window_start, window_end, creative_id, channel, country,
-    device, impressions, clicks, conversions, leads, spend_micros, revenue_micros, reach, version, stored_at)
+-- ms; $wanted says whether that window is one of those asked for, which lie in [$low, $high). Rows are told apart by
+-- $dimensions.
 SELECT counted.*
 FROM
 (
@@ -20,8 +19,8 @@ FROM
         SELECT *, $bound AS bound
         FROM events FINAL
         WHERE org_id = {org_id:String} AND campaign_id = {campaign_id:String}
-            AND ts >= fromUnixTimestamp64Milli({low:Int64}, 'UTC')
-            AND ts < fromUnixTimestamp64Milli({high:Int64}, 'UTC')
+            AND ts >= fromUnixTimestamp64Milli($low, 'UTC')
+            AND ts < fromUnixTimestamp64Milli($high, 'UTC')
     )
     WHERE $wanted
     GROUP BY org_id, campaign_id, bound, creative_id, channel, country, device
@@ -31,8 +30,8 @@ LEFT JOIN
     SELECT window_start, creative_id, channel, country, device, version, stored_at
     FROM kpi_windows FINAL
     WHERE org_id = {org_id:String} AND campaign_id = {campaign_id:String} AND level = '$level' AND window = '$window'
-        AND window_start >= fromUnixTimestamp64Milli({low:Int64}, 'UTC')
-        AND window_start < fromUnixTimestamp64Milli({high:Int64}, 'UTC')
+        AND window_start >= fromUnixTimestamp64Milli($low, 'UTC')
+        AND window_start < fromUnixTimestamp64Milli($high, 'UTC')
 ) AS known USING (window_start, creative_id, channel, country, device)
 WHERE known.version = 0
     OR (counted.version > known.version AND known.stored_at > now() - toIntervalDay({safe_days:Int64}))
