@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -12,6 +13,7 @@ from cli.settings import Settings
 
 if TYPE_CHECKING:
     from api.rate_limit import RateLimit
+    from control.store import ControlStore
     from schemas.log import Log
 
 
@@ -19,8 +21,6 @@ def api() -> None:
     """Serve collector, REST, live WebSocket, dashboard and metrics."""
     from api.auth import ApiKeys
     from api.landing import LandingHosts
-    from cli.wiring import open_log
-    from control.store import ControlStore
     from ingest.group_commit import GroupCommit
 
     settings = Settings()
@@ -31,15 +31,35 @@ def api() -> None:
         typer.echo(f"penstock api: {error}", err=True)
         raise typer.Exit(2) from None
     refuse_open_door(settings.host, has_keys=bool(keys.pairs))
-    log = open_log(settings)
-    sink = GroupCommit(log)
-    store = ControlStore.open(settings.database, settings.data_dir)
-    try:
+    with ExitStack() as open_parts:
+        log, store = _opened(settings, open_parts)
+        sink = GroupCommit(log)
+        open_parts.callback(sink.close)
         _serve(settings, log=log, sink=sink, store=store, keys=keys, landing_hosts=landing_hosts)
-    finally:
-        sink.close()
-        store.close()
-        log.close()
+
+
+def _opened(settings: Settings, open_parts: ExitStack) -> tuple[Log, ControlStore]:
+    """Log and control store, closed with `open_parts`; exits 1 with one line when either cannot be opened."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from cli.wiring import open_log
+    from control.store import ControlStore
+    from schemas.log import LogUnavailableError
+
+    try:
+        log = open_log(settings)
+        open_parts.callback(log.close)
+        store = ControlStore.open(settings.database, settings.data_dir)
+        open_parts.callback(store.close)
+    except (ValueError, LogUnavailableError) as error:
+        typer.echo(f"penstock api: {error}", err=True)
+        raise typer.Exit(1) from None
+    except SQLAlchemyError as error:
+        # Only its kind: the message may hold the address with its password.
+        kind = type(error).__name__
+        typer.echo(f"penstock api: the control database failed ({kind}); check PENSTOCK_DATABASE", err=True)
+        raise typer.Exit(1) from None
+    return log, store
 
 
 def refuse_open_door(host: str, *, has_keys: bool) -> None:

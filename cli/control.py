@@ -53,7 +53,10 @@ def console() -> Iterator[Console]:
     settings = Settings()
     try:
         store = ControlStore.open(settings.database, settings.data_dir)
-        log = open_log(settings)
+        try:
+            log = open_log(settings)
+        except ValueError as error:
+            raise _failed(str(error)) from error
         try:
             yield Console(store, log, f"cli:{getpass.getuser()}")
         finally:

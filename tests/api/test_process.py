@@ -44,6 +44,23 @@ def test_a_wrong_setting_is_named_without_showing_a_key(tmp_path: Path, variable
     assert "secret" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"PENSTOCK_DATABASE": "postgresql://penstock:hidden@127.0.0.1:1/x"}, "the control database failed"),
+        ({"PENSTOCK_PARTITIONS": "3"}, "partitions"),
+    ],
+    ids=["database_away", "other_number_of_partitions"],
+)
+def test_a_part_that_cannot_be_opened_is_one_clear_line(tmp_path: Path, setting: dict[str, str], said: str) -> None:
+    LocalLog(tmp_path / "log", partitions=2).close()
+    environment = {"PENSTOCK_DATA_DIR": str(tmp_path), "PENSTOCK_PARTITIONS": "2", **setting}
+    result = CliRunner(env=environment).invoke(app, ["api"])
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    assert said in result.stderr
+    assert "hidden" not in result.stderr
+
+
 class Server:
     """`penstock api` on a data folder and a port of its own; stays on both over restarts."""
 
