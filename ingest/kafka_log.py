@@ -25,21 +25,18 @@ class _Batch:
 
     def __init__(self, records: int) -> None:
         self._left = records
-        self._lock = threading.Lock()
         self.done = threading.Event()
         self.next_offset = 0
         self.error: KafkaError | None = None
 
     def answered(self, error: KafkaError | None, message: Any) -> None:
-        """Called by the producer for each record."""
-        with self._lock:
-            self._left -= 1
-            if error is not None:
-                self.error = self.error or error
-            else:
-                self.next_offset = max(self.next_offset, message.offset() + 1)
-            is_last = self._left == 0
-        if is_last:
+        """Called for each record, always by the one thread that polls the producer."""
+        self._left -= 1
+        if error is not None:
+            self.error = self.error or error
+        else:
+            self.next_offset = max(self.next_offset, message.offset() + 1)
+        if self._left == 0:
             self.done.set()
 
 

@@ -107,15 +107,19 @@ class PartitionConsumer:
 
     def _shortened(self, taken: list[Any], max_bytes: int) -> Messages:
         """The messages that fit; what does not is kept for the next read."""
-        sizes = np.fromiter((len(message.value() or b"") + 1 for message in taken), np.int64, len(taken))
-        ends = np.cumsum(sizes)
+        values = [message.value() for message in taken]
+        ends = np.cumsum(
+            np.fromiter((1 if value is None else len(value) + 1 for value in values), np.int64, len(taken))
+        )
         self._mean_bytes = max(16.0, float(ends[-1]) / len(taken))
         fitting = max(1, int(np.searchsorted(ends, max_bytes, "right")))
         taken, self._ahead = taken[:fitting], taken[fitting:]
         self.offset = taken[-1].offset() + 1
-        kept = [message for message in taken if message.value() is not None]
-        offsets = np.fromiter((message.offset() for message in kept), np.int64, len(kept))
-        return Messages([message.value() for message in kept], offsets, self.offset)
+        offsets = np.fromiter((message.offset() for message in taken), np.int64, fitting)
+        kept = [value for value in values[:fitting] if value is not None]
+        if len(kept) < fitting:
+            offsets = offsets[[value is not None for value in values[:fitting]]]
+        return Messages(kept, offsets, self.offset)
 
     def _note_trouble(self, error: KafkaError) -> None:
         self._trouble = error

@@ -181,8 +181,8 @@ def test_the_real_logs_reach_the_real_collector_to_the_micro(tmp_path: Path) -> 
     assert len({event["event_id"] for event in events}) == 10_442
 
 
-def auctions(url: str, *arguments: str, campaign: str = "2821") -> Result:
-    path = shared_data("ipinyou/auctions/2821.txt.gz")
+def auctions(url: str, *arguments: str, campaign: str = "2821", path: Path | None = None) -> Result:
+    path = path or shared_data("ipinyou/auctions/2821.txt.gz")
     fixed = ["auctions", str(path), "--campaign", campaign, "--budget-micros", "1000000", "--url", url, "--json"]
     return run(*fixed, *arguments)
 
@@ -203,7 +203,9 @@ def test_the_campaign_bids_until_its_pause_and_overspends_no_more_than_was_in_fl
     assert max(event.get("cost_micros", 0) for event in collector.events.values()) <= 800
 
 
-def test_a_resume_lets_the_auctions_go_on(collector: TinyCollector, url: str) -> None:
+def test_a_resume_lets_the_auctions_go_on(tmp_path: Path, collector: TinyCollector, url: str) -> None:
+    path = tmp_path / "auctions.txt"
+    path.write_text("0 50 0.001\n" * 5_000)
     collector.budget_micros, collector.bid_micros = 100_000, 800_000
 
     def raise_budget() -> None:
@@ -213,9 +215,9 @@ def test_a_resume_lets_the_auctions_go_on(collector: TinyCollector, url: str) ->
 
     raiser = threading.Thread(target=raise_budget)
     raiser.start()
-    found = summary(auctions(url, "--speed", "max", "--resume-wait", "10"))
+    found = summary(auctions(url, "--speed", "max", "--resume-wait", "10", path=path))
     raiser.join()
-    assert (found["ended"], found["auctions"]) == ("file_ended", 100_000)
+    assert (found["ended"], found["auctions"], found["impressions"]) == ("file_ended", 5_000, 5_000)
 
 
 def test_a_campaign_without_a_bid_needs_one_to_be_named(collector: TinyCollector, url: str) -> None:
