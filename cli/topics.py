@@ -13,10 +13,10 @@ import typer
 from cli.settings import Settings
 from cli.wiring import open_log
 from schemas import topics
-from schemas.log import Log, LogUnavailableError
 
 if TYPE_CHECKING:
     from ingest.local_log import LocalLog
+    from schemas.log import Log
 
 app = typer.Typer(invoke_without_command=True, help=str(__doc__))
 
@@ -146,6 +146,8 @@ def _print_table(states: list[PartitionState], *, unit: str) -> None:
 @contextmanager
 def _told_plainly() -> Iterator[None]:
     """Errors of the log as one line and exit code 1."""
+    from schemas.log import LogUnavailableError
+
     try:
         yield
     except (LogUnavailableError, ValueError) as error:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from cli.settings import Settings
-from schemas.log import Log
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cli.settings import Settings
+    from schemas.log import Log
 
 
 def open_log(settings: Settings) -> Log:
