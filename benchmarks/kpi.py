@@ -161,20 +161,19 @@ class Windows:
 
 
 def _chunks(path: Path) -> Iterator[Chunk]:
-    """The file in blocks of whole lines."""
-    offset = 0
+    """The file in blocks of whole lines; a block that holds no whole line is read again, twice as large."""
+    size = BLOCK_BYTES
     with path.open("rb", buffering=0) as file:
-        rest = b""
-        while block := file.read(BLOCK_BYTES):
+        while block := file.read(size):
+            offset = file.tell() - len(block)
             end = block.rfind(b"\n") + 1
-            if end == 0:
-                rest += block
+            if end == 0 and len(block) == size:
+                size *= 2
+                file.seek(offset)
                 continue
-            payload, rest = rest + block[:end], block[end:]
+            payload = block[:end] if end else block
+            file.seek(offset + len(payload))
             yield Chunk(path.name, 0, payload, offset, offset + len(payload))
-            offset += len(payload)
-        if rest:
-            yield Chunk(path.name, 0, rest + b"\n", offset, offset + len(rest) + 1)
 
 
 def _peak_rss_bytes() -> int:

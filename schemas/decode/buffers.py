@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from schemas.batch import FEATURE_FIELDS
 from schemas.decode.columns import Rows, Source
 from schemas.decode.keys import SPANS
+from schemas.decode.scan import count_newlines
 from schemas.decode.words import HIGHS, ZERO
 
 # Loads reach at most this far past what they use.
@@ -32,10 +33,12 @@ class Payload:
 
     def __init__(self, payload: bytes) -> None:
         self.bytes = payload if not payload or payload.endswith(b"\n") else payload + b"\n"
-        self.lines = self.bytes.count(b"\n")
         self._tail_start = self.bytes.rfind(b"\n", 0, max(0, len(self.bytes) - PADDING)) + 1
         self._tail = padded(self.bytes[self._tail_start :])
         self._view = np.frombuffer(self.bytes, np.uint8)
+        whole = len(self.bytes) // 8 * 8
+        # Several times as fast as bytes.count.
+        self.lines = count_newlines(address(self._view), whole) + self.bytes.count(b"\n", whole)
 
     def source(self) -> Source:
         """The addresses of the payload; good as long as this object lives."""

@@ -14,7 +14,7 @@ from schemas.decode.buffers import Columns, Payload, address, padded
 from schemas.decode.columns import DOUBTFUL, SURE, Terms, organisation_hash, put_rows, scan_chunk
 from schemas.decode.keys import COST, LENGTHS, LINE_WORDS, REVENUE, SPAN_FIELDS, TS, TYPE
 from schemas.decode.rows import Refused, decode_row, organisation_of
-from schemas.decode.series import SeriesTable
+from schemas.decode.series import SeriesTable, Uncoded
 from schemas.events import DEFAULT_ORG, FUTURE_MS_MAX, TS_MS_MAX, Event, EventType
 from schemas.log import Chunk
 
@@ -73,15 +73,17 @@ def _slow_texts(slow: list[SlowRow]) -> SlowTexts:
     return SlowTexts(padded(b"".join(parts)), lines)
 
 
-def scan(chunk: Chunk, *, now_ms: int, org_id: str | None, series: SeriesTable, with_texts: bool = False) -> Scan:
+def scan(
+    chunk: Chunk, *, now_ms: int, org_id: str | None, series: SeriesTable | Uncoded, with_texts: bool = False
+) -> Scan:
     """Scan a chunk; `with_texts` notes where every text is, and leaves lines with unknown fields to the row decoder."""
     payload = Payload(chunk.payload)
     columns = Columns.empty(payload.lines, with_texts=with_texts)
-    rows = columns.rows()
+    default_org = org_id or DEFAULT_ORG
     organisation = padded((org_id or "").encode())
     terms = Terms(
         ts_ms_max=min(now_ms + FUTURE_MS_MAX, TS_MS_MAX),
-        org_hash=organisation_hash(org_id or DEFAULT_ORG),
+        org_hash=organisation_hash(default_org),
         org_address=address(organisation),
         org_length=len((org_id or "").encode()),
         keep_extra=with_texts,
@@ -89,8 +91,9 @@ def scan(chunk: Chunk, *, now_ms: int, org_id: str | None, series: SeriesTable, 
     ends, states = np.empty(payload.lines, np.int64), np.empty(payload.lines, np.uint8)
     line = np.zeros(LINE_WORDS, np.int64)
     series.begin_chunk(payload.lines)
-    scan_chunk(payload.source(), terms, rows, series.dictionary(payload.lines), address(line), ends, states)
-    series.learn(payload.bytes, org_id or DEFAULT_ORG)
+    dictionary = series.dictionary(payload.lines)
+    scan_chunk(payload.source(), terms, columns.rows(), dictionary, address(line), ends, states)
+    series.learn(payload.bytes, default_org)
     starts = np.concatenate((np.zeros(1, np.int64), ends[:-1] + 1))[: payload.lines]
     positions = starts + chunk.first_offset if chunk.offsets is None else chunk.offsets
     doubtful = [
@@ -100,11 +103,11 @@ def scan(chunk: Chunk, *, now_ms: int, org_id: str | None, series: SeriesTable, 
     texts = _slow_texts(slow)
     if slow:
         places = np.array([row.place for row in slow], np.int64)
-        put_rows(address(texts.blob), places, address(texts.lines), terms, rows, series.dictionary(len(slow)))
-        series.learn(texts.blob.tobytes(), org_id or DEFAULT_ORG)
+        dictionary = series.dictionary(len(slow))
+        put_rows(address(texts.blob), places, address(texts.lines), terms, columns.rows(), dictionary)
+        series.learn(texts.blob.tobytes(), default_org)
         states[places] = SURE
-    kept = np.flatnonzero(states == SURE)
-    return Scan(payload, positions, kept, columns, slow, texts, dead)
+    return Scan(payload, positions, np.flatnonzero(states == SURE), columns, slow, texts, dead)
 
 
 def _decide(

@@ -109,6 +109,7 @@ class Rows(NamedTuple):
 class Dictionary(NamedTuple):
     """Addresses of the distinct series: an open hash table of codes (-1: free); by code, hash and places of texts."""
 
+    # 0: nobody asks for codes.
     slots: int
     mask: int
     hashes: int
@@ -227,7 +228,8 @@ def put_row(base: int, row: int, line: int, terms: Terms, rows: Rows, dictionary
     put_word(rows.actor, row, _actor(base, line, org))
     put_word(rows.ref, row, ZERO if named < 0 else _hash_of(base, line, named, low_seed))
     series = _put_features(base, row, line, org, rows)
-    put32(rows.series_code, row, _code_of(series, line, dictionary))
+    if dictionary.slots != 0:
+        put32(rows.series_code, row, _code_of(series, line, dictionary))
     if rows.texts != 0:
         for field in range(SPANS):
             put(rows.texts, 2 * (SPANS * row + field), base + get(line, field))

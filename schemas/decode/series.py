@@ -65,3 +65,17 @@ class SeriesTable:
             org, *dimensions = (text[start : start + length].decode() for start, length in places)
             self.keys.append(SeriesKey(org or org_id, *dimensions))
         self._places = self._places[:0]
+
+
+class Uncoded:
+    """Stands for a table where nobody asks for codes of series."""
+
+    def begin_chunk(self, lines: int) -> None:
+        """Nothing to make room for."""
+
+    def dictionary(self, lines: int) -> Dictionary:
+        """No addresses: the kernels leave series alone."""
+        return Dictionary(slots=0, mask=0, hashes=0, places=0, first=0, distinct=0)
+
+    def learn(self, text: bytes, org_id: str) -> None:
+        """Nothing was found."""

@@ -15,7 +15,7 @@ from schemas.decode.chunk import Scan, scan
 from schemas.decode.kernel import kernel
 from schemas.decode.keys import ORG_ID, SPAN_FIELDS, SPANS
 from schemas.decode.memory import get, load, put, store
-from schemas.decode.series import SeriesTable
+from schemas.decode.series import Uncoded
 from schemas.events import DEFAULT_ORG
 from schemas.log import Chunk
 
@@ -123,7 +123,7 @@ def decode_table(chunk: Chunk, *, now_ms: int, org_id: str | None = None) -> Tab
 
     What is refused is left out here. `org_id` as in `decode_chunk`.
     """
-    scanned = scan(chunk, now_ms=now_ms, org_id=org_id, series=SeriesTable(), with_texts=True)
+    scanned = scan(chunk, now_ms=now_ms, org_id=org_id, series=Uncoded(), with_texts=True)
     columns, kept = scanned.columns, scanned.kept
     return TableColumns(
         position=scanned.positions[kept],

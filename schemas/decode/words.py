@@ -58,6 +58,15 @@ def _fold_product(typing_context: Any, a: Any, b: Any) -> Any:
     return types.uint64(types.uint64, types.uint64), generate
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def _count_bits(typing_context: Any, word: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return types.int64(types.uint64), generate
+
+
+count_bits = cast("Callable[[np.uint64], int]", _count_bits)
 _lowest = cast("Callable[[np.uint64], int]", _lowest_bit)
 _folded_product = cast("Callable[[np.uint64, np.uint64], np.uint64]", _fold_product)
 
