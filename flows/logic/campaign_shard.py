@@ -119,14 +119,15 @@ class CampaignShard:
             return []
         slots = self.registry.slots(batch)
         self._make_rows(span.now_ms)
+        # The kernel takes each column for one stretch of memory.
         rows = at.Rows(
             slot=slots,
-            type=batch.type,
-            ts_ms=batch.ts_ms,
-            cost=batch.cost_micros,
-            revenue=batch.revenue_micros,
-            actor=batch.actor,
-            position=batch.position,
+            type=np.ascontiguousarray(batch.type),
+            ts_ms=np.ascontiguousarray(batch.ts_ms),
+            cost=np.ascontiguousarray(batch.cost_micros),
+            revenue=np.ascontiguousarray(batch.revenue_micros),
+            actor=np.ascontiguousarray(batch.actor),
+            position=np.ascontiguousarray(batch.position),
             late=np.empty(len(batch), np.int64),
         )
         self.arrays.state.marks[at.LATE] = 0

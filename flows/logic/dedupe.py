@@ -135,6 +135,7 @@ class SeenIds:
 
     def mark_new(self, id_hi: Ids, id_lo: Ids) -> NDArray[np.bool_]:
         """True for rows whose id was not seen before, neither earlier nor in an earlier row; remembers them."""
+        id_hi, id_lo = np.ascontiguousarray(id_hi), np.ascontiguousarray(id_lo)
         new = np.empty(len(id_lo), np.bool_)
         row = 0
         while row < len(id_lo):
