@@ -38,7 +38,8 @@ class Database:
 
 
 @contextmanager
-def _name(service: ChdbService) -> Iterator[str]:
+def new_name(service: ChdbService) -> Iterator[str]:
+    """The name of a database that is not there yet; it is dropped afterwards."""
     name = f"t_{uuid.uuid4().hex[:12]}"
     yield name
     with connect(service.url("system")) as client:
@@ -46,7 +47,8 @@ def _name(service: ChdbService) -> Iterator[str]:
 
 
 @contextmanager
-def _database(service: ChdbService, name: str) -> Iterator[Database]:
+def made_database(service: ChdbService, name: str) -> Iterator[Database]:
+    """A database of that name with every table and view."""
     url = service.url(name)
     with prepare(url, raw_ttl_days=90, window_ttl_days=1826) as client:
         yield Database(name, url, client)
@@ -55,19 +57,19 @@ def _database(service: ChdbService, name: str) -> Iterator[Database]:
 @pytest.fixture
 def empty_name(service: ChdbService) -> Iterator[str]:
     """The name of a database that is not there yet; it is dropped afterwards."""
-    with _name(service) as name:
+    with new_name(service) as name:
         yield name
 
 
 @pytest.fixture
 def database(service: ChdbService, empty_name: str) -> Iterator[Database]:
     """A database with every table and view."""
-    with _database(service, empty_name) as made:
+    with made_database(service, empty_name) as made:
         yield made
 
 
 @pytest.fixture(scope="session")
 def empty_database(service: ChdbService) -> Iterator[Database]:
     """A database with every table and view, for tests that write nothing."""
-    with _name(service) as name, _database(service, name) as made:
+    with new_name(service) as name, made_database(service, name) as made:
         yield made
