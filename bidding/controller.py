@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
+from bidding.exploration import tilt_for
 from bidding.forecast import hour_of_week
 from bidding.goal import goal_bid_micros, impression_worth_micros, steer_goal
 from bidding.guard import bounded_bid, cooled_down
@@ -58,7 +59,11 @@ def step(state: CampaignState, seen: Observation, rules: Rules) -> tuple[Campaig
         return after, [*proposals, *day_part]
     wanted, reason = _wanted_bid(after, seen, rules, plan)
     if wanted is not None and cooled_down(state.changed_ms, seen.now_ms, rules.bidding.cooldown_ms):
-        proposals += _bid_change(after, seen, rules, plan, wanted, reason)
+        tilt = tilt_for(rules.campaign_id, seen.now_ms, rules.bidding.exploration_share, after.exploration)
+        if tilt.factor != after.tilt:
+            reason = Reason.EXPLORATION
+        proposals += _bid_change(after, seen, rules, plan, wanted * tilt.factor, reason)
+        after.tilt = tilt.factor
     proposals += _pacing_change(after, seen, plan)
     return after, proposals
 

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from bidding.exploration import Tilt, book_block
 from bidding.forecast import expected_traffic, hourly_rates, learn_traffic
 from bidding.guard import watch_outcome
 from bidding.in_flight import learn_lag
@@ -38,6 +39,8 @@ class Rules:
     bidding: Bidding
     time_zone: str = "UTC"
     end_ms: int | None = None
+    # Seeds which blocks explore.
+    campaign_id: str = ""
 
     @property
     def counts_conversions(self) -> bool:
@@ -72,6 +75,8 @@ def learn(state: CampaignState, seen: Observation, rules: Rules) -> CampaignStat
     after.lag = learn_lag(state.lag, seen.spend_micros, span_ms, seen.reporting_delay_ms)
     if span_ms > 0 and not seen.paused and state.pacing_rate > 0.0:
         _learn_spend(after, seen, since_ms, rules)
+    if rules.bidding.exploration_share > 0.0:
+        _book_exploration(after, seen, rules)
     after.impressions += seen.impressions
     after.clicks += seen.clicks
     after.conversions += seen.conversions
@@ -107,6 +112,14 @@ def _learn_spend(after: CampaignState, seen: Observation, since_ms: int, rules: 
         at_first = (after.first_bid_micros / after.bid_micros) ** WIN_ELASTICITY
         traffic = seen.impressions / after.pacing_rate * at_first
     after.traffic = learn_traffic(after.traffic, since_ms, now_ms, traffic, rules.time_zone)
+
+
+def _book_exploration(after: CampaignState, seen: Observation, rules: Rules) -> None:
+    """Book the step's spend; an explored step costs what it spent beyond its clicks at the campaign's usual price."""
+    plain = after.exploration.spend_micros - after.exploration.explored_micros
+    per_click = plain / after.clicks if after.clicks else 0.0
+    tilt = Tilt(after.tilt, after.tilt != 1.0)
+    after.exploration = book_block(after.exploration, tilt, seen.spend_micros, float(seen.clicks), per_click)
 
 
 def _learn_outcome(after: CampaignState, seen: Observation, rules: Rules) -> None:

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from bidding.exploration import Exploration
 from bidding.forecast import Traffic
 from bidding.guard import Breaker
 from bidding.in_flight import ReportingLag
@@ -43,6 +44,9 @@ class CampaignState(msgspec.Struct):
     lag: ReportingLag = ReportingLag()
     delays: Delays = msgspec.field(default_factory=Delays)
     breaker: Breaker = Breaker()
+    # The exploring factor in the bid, and what exploration has spent and cost so far.
+    tilt: float = 1.0
+    exploration: Exploration = Exploration()
 
 
 _encoder = msgspec.json.Encoder(order="deterministic")

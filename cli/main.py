@@ -15,6 +15,7 @@ from cli.dlq import app as dlq
 from cli.doctor import doctor
 from cli.flow import flow
 from cli.replay import app as replay
+from cli.simulate import simulate
 from cli.store import store
 from cli.topics import app as topics
 from cli.up import up
@@ -43,6 +44,7 @@ app.add_typer(campaign, name="campaign")
 app.add_typer(dlq, name="dlq")
 app.command("flow")(flow)
 app.add_typer(backtest, name="backtest")
+app.command("simulate")(simulate)
 app.add_typer(bench, name="bench")
 app.add_typer(replay, name="replay")
 app.add_typer(topics, name="topics")

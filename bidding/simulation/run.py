@@ -15,7 +15,7 @@ from bidding.learn import Rules, first_state
 from bidding.observation import Observation
 from bidding.pacing import spendable_micros
 from bidding.proposal import Proposal
-from bidding.simulation.market import STEP_MS, Bought, Conditions, buy, expected_offer, market_conditions
+from bidding.simulation.market import STEP_MS, Bought, Conditions, Offer, buy, expected_offer, market_conditions
 from bidding.simulation.scenarios import DAY_MS, Scenario
 from bidding.state import CampaignState
 from schemas.campaigns import Bidding, Strategy
@@ -206,21 +206,25 @@ def _keeps_goal(bidding: Bidding, scenario: Scenario, spend: float, impressions:
 
 
 def hindsight_impressions(scenario: Scenario, bidding: Bidding, conditions: Conditions) -> float:
-    """Impressions of the best constant bid of each day that keeps the day's budget and the goal, market known."""
+    """Impressions of the best constant bid that keeps the goal over the whole run, lowered on days whose budget it
+    would exceed; the market known. Equal marginal cost on all days is what the optimum has."""
     bids = np.exp(np.linspace(np.log(scenario.price_micros) - 4.0, np.log(scenario.price_micros) + 4.0, 400))
-    total, now_ms, end_ms = 0.0, scenario.start_ms, scenario.start_ms + scenario.days * DAY_MS
+    offers: list[list[Offer]] = []
+    now_ms, end_ms = scenario.start_ms, scenario.start_ms + scenario.days * DAY_MS
     while now_ms < end_ms:
         stop_ms = min(local_day(now_ms, scenario.time_zone)[1], end_ms)
         span = slice((now_ms - scenario.start_ms) // STEP_MS, (stop_ms - scenario.start_ms) // STEP_MS)
         budget = _budget_at(scenario, stop_ms - 1 - scenario.start_ms)
-        best = 0.0
-        for bid in bids:
-            offer = expected_offer(scenario, conditions, span, float(bid))
-            if offer.spend_micros <= budget and _keeps_goal(bidding, scenario, *offer):
-                best = max(best, offer.impressions)
-        total += best
+        day = [expected_offer(scenario, conditions, span, float(bid)) for bid in bids]
+        offers.append([offer for offer in day if offer.spend_micros <= budget])
         now_ms = stop_ms
-    return total
+    best = 0.0
+    for k in range(len(bids)):
+        taken = [day[min(k, len(day) - 1)] for day in offers if day]
+        spend, impressions = sum(o.spend_micros for o in taken), sum(o.impressions for o in taken)
+        if _keeps_goal(bidding, scenario, spend, impressions):
+            best = max(best, impressions)
+    return best
 
 
 def _achieved(bidding: Bidding, course: _Course) -> tuple[float | None, float | None, float | None]:

@@ -75,7 +75,7 @@ def _passed(age_ms: float, band: int) -> float:
     """Share of a band's width that lies behind a click of this age."""
     low = 0.0 if band == 0 else _FIRST_EDGE_MS * 2.0 ** ((band - 1) / _PER_OCTAVE)
     high = _FIRST_EDGE_MS * 2.0 ** (band / _PER_OCTAVE)
-    return min(max((age_ms - low) / (high - low), 0.0), 1.0)
+    return float(min(max((age_ms - low) / (high - low), 0.0), 1.0))
 
 
 @compiled
