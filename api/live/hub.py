@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
@@ -115,8 +114,6 @@ class LiveHub:
             case LiveFrame(rows=rows):
                 for row in rows:
                     self.board.put_row(row)
-                if self.ready.is_set():
-                    metrics.FOLLOW_DELAY.observe(max(0.0, time.time() - record.now_ms / 1_000))
             case FlowStatus():
                 self.board.put_flow(record)
             case StoreStatus():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge
 
 CLIENTS: Final = Gauge("penstock_live_clients", "Browsers connected to the live WebSocket.")
 REFUSED: Final = Counter("penstock_live_refused_total", "Connections refused, by reason.", ["reason"])
@@ -14,8 +14,3 @@ BYTES: Final = Counter("penstock_live_bytes_total", "Bytes of frames sent to bro
 DROPPED: Final = Counter("penstock_live_frames_dropped_total", "Frames that slow browsers did not get.")
 CAMPAIGNS: Final = Gauge("penstock_live_campaigns", "Campaigns whose last row the hub holds.")
 BAD_RECORDS: Final = Counter("penstock_live_bad_records_total", "Records of the log it could not read.", ["topic"])
-FOLLOW_DELAY: Final = Histogram(
-    "penstock_live_follow_delay_seconds",
-    "From a live row's making, by the log's clock, to its being in the hub.",
-    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
-)

@@ -15,7 +15,8 @@ const ROWS = [
 
 describe("the table", () => {
   it.each([
-    ["spend, down", { by: "spend", down: true }, ["a", "c", "b"]],
+    ["spend, down, each currency by itself", { by: "spend", down: true }, ["a", "b", "c"]],
+    ["spend, up, each currency by itself", { by: "spend", down: false }, ["b", "a", "c"]],
     ["name, whatever its case", { by: "name", down: false }, ["b", "c", "a"]],
     ["an undefined rate last when down", { by: "ctr", down: true }, ["c", "a", "b"]],
     ["an undefined rate last when up", { by: "ctr", down: false }, ["a", "c", "b"]],

@@ -17,11 +17,17 @@ function numberFormat(key: string, options: Intl.NumberFormatOptions): Intl.Numb
   return format;
 }
 
-/** An amount, with more digits where it is small: a click may cost 0.0042. */
+/** Digits of an amount: more where it is small, since a click may cost 0.0042; none for 1,377 yen. */
+function digitsOf(size: number, currency: string): number {
+  if (size > 0 && size < 0.1) return 4;
+  return size >= 100 && WITHOUT_CENTS.has(currency) ? 0 : 2;
+}
+
+const WITHOUT_CENTS = new Set(["JPY", "KRW", "VND", "CLP", "ISK", "HUF", "IDR", "PYG", "UGX", "XAF", "XOF"]);
+
 export function money(micros: number, currency: string, digits?: number): string {
   const amount = micros / MICROS;
-  const size = Math.abs(amount);
-  const most = digits ?? (size > 0 && size < 0.1 ? 4 : 2);
+  const most = digits ?? digitsOf(Math.abs(amount), currency);
   const least = Math.min(most, 2);
   const key = `${currency}/${most}`;
   try {
@@ -96,6 +102,12 @@ export function inUnitShort(value: number, unit: Unit, currency: string): string
     default:
       return countShort(value);
   }
+}
+
+/** A length of time: "30 s", "6 min", "2 h". */
+export function duration(ms: number): string {
+  if (ms < 60_000) return `${ms / 1_000} s`;
+  return ms < 3_600_000 ? `${ms / 60_000} min` : `${ms / 3_600_000} h`;
 }
 
 /** How long ago, in one unit: "now", "4 s", "3 min", "2 h", "5 d". */

@@ -46,6 +46,15 @@ function keyOf(row: Row, by: string, span: string, config: Configuration): Key {
   }
 }
 
+/** Money is ordered within its currency, currencies by how many campaigns have them: 1,000 yen are not above 10 euros. */
+function currencyRanks(rows: Row[], by: string, config: Configuration): Map<string, number> {
+  if (measureNamed(config, by)?.unit !== "money") return new Map();
+  const counts = new Map<string, number>();
+  for (const row of rows) counts.set(row.currency, (counts.get(row.currency) ?? 0) + 1);
+  const names = [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).map(([name]) => name);
+  return new Map(names.map((name, rank) => [name, rank]));
+}
+
 /** Ids of the shown rows in order; undefined values come last either way, ties by id. */
 export function orderedIds(
   rows: Iterable<Row>,
@@ -54,12 +63,14 @@ export function orderedIds(
   span: string,
   config: Configuration,
 ): string[] {
-  const keyed: [Key, string][] = [];
-  for (const row of rows) {
-    if (isShown(row, filter)) keyed.push([keyOf(row, order.by, span, config), row.id]);
-  }
+  const shown = [...rows].filter((row) => isShown(row, filter));
+  const ranks = currencyRanks(shown, order.by, config);
+  const keyed = shown.map(
+    (row): [Key, string, number] => [keyOf(row, order.by, span, config), row.id, ranks.get(row.currency) ?? 0],
+  );
   const sign = order.down ? -1 : 1;
-  keyed.sort(([a, idA], [b, idB]) => {
+  keyed.sort(([a, idA, rankA], [b, idB, rankB]) => {
+    if (rankA !== rankB) return rankA - rankB;
     if (a === null || b === null) {
       if (a !== b) return a === null ? 1 : -1;
     } else if (a !== b) {

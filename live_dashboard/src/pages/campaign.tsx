@@ -2,7 +2,7 @@
 
 import { useEffect, useMemo, useState } from "react";
 import { ApiError, api } from "../lib/api";
-import { age, dateTime, fieldName, fieldValue, money, zoneName } from "../lib/format";
+import { age, dateTime, duration, fieldName, fieldValue, money, zoneName } from "../lib/format";
 import { countersOf, measureNamed } from "../lib/measures";
 import { livePoints, rollingPoints, type SeriesPoint, storedPoints } from "../lib/series";
 import type { Configuration, Row } from "../live/protocol";
@@ -212,6 +212,9 @@ function Charts({ row, range, onRange }: { row: Row; range: Range; onRange: (id:
     : history.status === "there"
       ? history.points
       : [];
+  const windowMs = range.window === null ? step : STEP[range.window];
+  // An hour has events enough for a rate of its own.
+  const isFine = windowMs < STEP["1h"];
   const marks = state.decisions.filter((decision) => decision.campaign_id === row.id);
   const loading = isLive ? !detail : history.status === "loading";
   return (
@@ -240,8 +243,8 @@ function Charts({ row, range, onRange }: { row: Row; range: Range; onRange: (id:
               config={config}
               currency={row.currency}
               zone={row.zone}
-              points={isLive ? rollingPoints(points, definition.rolling_windows) : points}
-              note={isLive && definition.rolling_windows > 1 ? `rolling ${(definition.rolling_windows * step) / 1_000} s` : ""}
+              points={isFine ? rollingPoints(points, definition.rolling_windows) : points}
+              note={isFine && definition.rolling_windows > 1 ? `rolling ${duration(definition.rolling_windows * windowMs)}` : ""}
               decisions={marks}
               gaps={isLive ? state.gaps : []}
               fromMs={toMs - range.spanMs}

@@ -11,7 +11,7 @@ import { FirstEvent } from "../ui/first-event";
 import type { View } from "../ui/list";
 import { useLive, useNarrow, useNow, useRemembered } from "../ui/live";
 import { Button, Choice } from "../ui/parts";
-import { Tile, Value } from "../ui/values";
+import { Value } from "../ui/values";
 
 /** Rows move at most this often, so that one can be read and clicked. */
 const REORDER_MS = 2_000;
@@ -146,23 +146,45 @@ function Totals({ view, filter }: { view: View; filter: Filter }) {
     .filter((measure) => measure !== undefined);
   const title = config.spans.find((each) => each.id === span)?.title ?? span;
   return (
-    <section aria-label={`Totals, ${title}`} className="space-y-2">
-      {totals(shown, span, config).map((total) => (
-        <dl
-          key={total.currency}
-          className="grid grid-cols-3 gap-px overflow-hidden rounded-md border border-line bg-line lg:grid-cols-9"
-        >
-          <Tile label={`${total.currency}, ${title.toLowerCase()}`} value={`${count(total.campaigns)} campaign${total.campaigns === 1 ? "" : "s"}`} />
-          {measures.map((measure) => (
-            <Tile
-              key={measure.id}
-              label={measure.title}
-              explain={measure.explain}
-              value={<Value measure={measure} counters={total.counters} config={config} currency={total.currency} />}
-            />
+    <div className="overflow-hidden rounded-md border border-line bg-surface">
+      <table className="w-full text-right" aria-label={`Totals for each currency, ${title}`}>
+        <thead>
+          <tr className="text-xs text-muted">
+            <th scope="col" className="px-3 pt-1.5 text-left font-normal">
+              Total, {title.toLowerCase()}
+            </th>
+            {measures.map((measure) => (
+              <th key={measure.id} scope="col" title={measure.explain} className={`px-2 pt-1.5 font-normal ${narrowColumn(measure.id)}`}>
+                {measure.title}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {totals(shown, span, config).map((total) => (
+            <tr key={total.currency} className="text-sm font-semibold">
+              <th scope="row" className="px-3 py-1 text-left font-semibold whitespace-nowrap">
+                {total.currency}{" "}
+                <span className="font-normal text-muted">
+                  {count(total.campaigns)}
+                  <span className="max-sm:sr-only"> campaign{total.campaigns === 1 ? "" : "s"}</span>
+                </span>
+              </th>
+              {measures.map((measure) => (
+                <td key={measure.id} className={`px-2 py-1 ${narrowColumn(measure.id)}`}>
+                  <Value measure={measure} counters={total.counters} config={config} currency={total.currency} />
+                </td>
+              ))}
+            </tr>
           ))}
-        </dl>
-      ))}
-    </section>
+        </tbody>
+      </table>
+    </div>
   );
+}
+
+/** What a phone has no room for; the campaigns themselves have it all. */
+function narrowColumn(id: string): string {
+  if (id === "spend" || id === "roas") return "";
+  return id === "cpa" ? "max-[22rem]:hidden" : id === "ctr" ? "max-sm:hidden" : "max-md:hidden";
 }

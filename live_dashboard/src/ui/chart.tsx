@@ -222,7 +222,7 @@ function options({ measures, currency, zone, width, definition, marks, latest }:
       ...Object.fromEntries(
         axed.map((measure) => [
           measure.id,
-          { range: (_: uPlot, _min: number, max: number) => [0, max > 0 ? max * 1.08 : 1] as [number, number] },
+          { range: (_: uPlot, _min: number, max: number) => [0, max > 0 ? max * 1.08 : LEAST[measure.unit]] as [number, number] },
         ]),
       ),
     },
@@ -269,6 +269,9 @@ function options({ measures, currency, zone, width, definition, marks, latest }:
     },
   };
 }
+
+/** Height of an axis on which everything is zero. */
+const LEAST: Record<Measure["unit"], number> = { count: 1, factor: 1, share: 0.01, money: 1_000_000 };
 
 function drawGaps(shown: uPlot, gaps: Gap[]): void {
   const { ctx, bbox } = shown;
