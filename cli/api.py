@@ -43,6 +43,7 @@ def _opened(settings: Settings, open_parts: ExitStack) -> tuple[Log, ControlStor
     from sqlalchemy.exc import SQLAlchemyError
 
     from cli.wiring import open_log
+    from control.restore import restore
     from control.store import ControlStore
     from schemas.log import LogUnavailableError
 
@@ -51,6 +52,7 @@ def _opened(settings: Settings, open_parts: ExitStack) -> tuple[Log, ControlStor
         open_parts.callback(log.close)
         store = ControlStore.open(settings.database, settings.data_dir)
         open_parts.callback(store.close)
+        restore(store.engine, log)
     except (ValueError, LogUnavailableError) as error:
         typer.echo(f"penstock api: {error}", err=True)
         raise typer.Exit(1) from None

@@ -46,6 +46,7 @@ def console() -> Iterator[Console]:
     from cli.settings import Settings
     from cli.wiring import open_log
     from control.errors import ControlError
+    from control.restore import restore
     from control.store import ControlStore
     from ingest.dead_letter_replay import CorrectionError
     from schemas.log import LogUnavailableError
@@ -58,6 +59,7 @@ def console() -> Iterator[Console]:
         except ValueError as error:
             raise _failed(str(error)) from error
         try:
+            restore(store.engine, log)
             yield Console(store, log, f"cli:{getpass.getuser()}")
         finally:
             log.close()

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, Self
 
-from sqlalchemy import Column, Connection, Engine, Row, Table, func, insert, select, text, update
+from sqlalchemy import Column, Connection, Engine, Row, Table, func, select, text, update
 
 from control import migrate, outbox
 from control.database import database_url, open_database, writing
@@ -21,9 +21,9 @@ from control.errors import (
     UnknownVersionError,
     VersionConflictError,
 )
-from control.tables import campaign_changes, campaigns, decision_words, overrides
+from control.tables import campaign_changes, campaigns, decision_words, insert_record, overrides
 from schemas.campaigns import Campaign
-from schemas.control import CampaignRecord, ControlRecord, DecisionWordRecord, OverrideRecord
+from schemas.control import CampaignRecord, DecisionWordRecord, OverrideRecord
 from schemas.events import MICROS_MAX
 from schemas.log import Log
 
@@ -201,7 +201,7 @@ class ControlStore:
                 bid_micros=bid_micros,
                 note=note,
             )
-            _insert(connection, overrides, record)
+            insert_record(connection, overrides, record)
             outbox.enqueue(connection, record)
         return record.version
 
@@ -230,7 +230,7 @@ class ControlStore:
                 decision_id=decision_id,
                 word=word.value,
             )
-            _insert(connection, decision_words, record)
+            insert_record(connection, decision_words, record)
             outbox.enqueue(connection, record)
         return record.version
 
@@ -273,12 +273,6 @@ def _next(connection: Connection, version: Column[Any], *where: Any) -> int:
     return int(connection.execute(select(func.coalesce(func.max(version), 0)).where(*where)).scalar_one()) + 1
 
 
-def _insert(connection: Connection, table: Table, record: ControlRecord, **more: str | None) -> None:
-    """Insert the record's fields of the table's names, and `more`."""
-    fields = {name: getattr(record, name) for name in (c.name for c in table.columns) if name not in more}
-    connection.execute(insert(table).values(fields | more))
-
-
 def _write_version(
     connection: Connection, after: Campaign, before: Campaign | None, version: int, changed_by: str, now_ms: int
 ) -> int:
@@ -294,12 +288,12 @@ def _write_version(
         campaign=after.model_dump(mode="json"),
     )
     if before is None:
-        _insert(connection, campaigns, record, definition=definition)
+        insert_record(connection, campaigns, record, definition=definition)
     else:
         changed = update(campaigns).where(*_of(campaigns, after.org_id, after.campaign_id))
         named = {"version": version, "changed_by": changed_by, "changed_ms": now_ms}
         connection.execute(changed.values(definition=definition, **named))
     was = before.model_dump_json() if before is not None else None
-    _insert(connection, campaign_changes, record, before=was, after=definition)
+    insert_record(connection, campaign_changes, record, before=was, after=definition)
     outbox.enqueue(connection, record)
     return version

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    insert,
+)
+
+from schemas.control import ControlRecord
 
 metadata: Final = MetaData()
 
@@ -84,3 +98,9 @@ settled_letters: Final = Table(
     Column("settled_by", String(200), nullable=False),
     Column("settled_ms", BigInteger, nullable=False),
 )
+
+
+def insert_record(connection: Connection, table: Table, record: ControlRecord, **more: str | None) -> None:
+    """Insert the record's fields of the table's names, and `more`."""
+    fields = {name: getattr(record, name) for name in (c.name for c in table.columns) if name not in more}
+    connection.execute(insert(table).values(fields | more))
