@@ -1,0 +1,180 @@
+"""The whole dataflow `decide` under Bytewax in one process: real source, journal, recovery; a sink that counts.
+
+Copying the file into a log, defining campaigns and loading compiled code is done before the clock starts.
+"""
+
+from __future__ import annotations
+
+import re
+import resource
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from bytewax._bytewax import run_main
+from bytewax.outputs import DynamicSink, StatelessSinkPartition
+from bytewax.recovery import RecoveryConfig
+
+from flows.decide import FlowSettings, build
+from flows.logic.step import Output
+from flows.metrics import Meter
+from flows.sink import Item, count_output
+from flows.source import SourceOptions
+from flows.store import StoreSettings, prepare
+from flows.warm import load_kernels
+from ingest.local_log import LocalLog
+from schemas.control import CampaignRecord, encode_control
+from schemas.decode import decode_chunk
+from schemas.events import DEFAULT_ORG, TS_MS_MAX
+from schemas.log import Chunk
+from schemas.topics import CONTROL, EVENTS, partition_of
+
+PARTITIONS: Final = 2
+DEDUPE_IDS: Final = 4_194_304
+# Each campaign's daily budget is this share of what it spends in the file, so that most are paused somewhere in it.
+BUDGET_SHARE: Final = 0.6
+_BLOCK_BYTES: Final = 8 * 2**20
+_CAMPAIGN: Final = re.compile(rb'"campaign_id"\s*:\s*"([^"\\]*)"')
+
+
+class PipelineResult(msgspec.Struct):
+    """One line of JSON; seconds from the start of the dataflow to its end, last snapshot included."""
+
+    events: int
+    seconds: float
+    events_per_second: float
+    windows: int
+    decisions: int
+    duplicates: int
+    dead_letters: int
+    peak_rss_bytes: int
+    epochs: int
+
+
+class CountingSink(DynamicSink[tuple[str, Item]]):
+    """Counts windows and decisions and keeps nothing."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+
+    def build(self, step_id: str, worker_index: int, worker_count: int) -> StatelessSinkPartition[tuple[str, Item]]:
+        """The same for every worker."""
+        return _Counting(self._meter)
+
+
+class _Counting(StatelessSinkPartition[tuple[str, Item]]):
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+
+    def write_batch(self, items: list[tuple[str, Item]]) -> None:
+        for _, item in items:
+            if isinstance(item, Output):
+                count_output(self._meter, item)
+
+
+def measure(path: Path, *, epoch_seconds: float = 10.0, shards: int = 1) -> PipelineResult:
+    """Run the dataflow over a file of events (NDJSON) from a fresh log to its end."""
+    with tempfile.TemporaryDirectory(prefix="penstock-pipeline-") as folder:
+        log = LocalLog(Path(folder) / "log", partitions=PARTITIONS, fsync=False)
+        define_campaigns(log, fill(log, path))
+        log.close()
+        # The flow's own log syncs as it does in production.
+        return _run(LocalLog(Path(folder) / "log", partitions=PARTITIONS), Path(folder), epoch_seconds, shards)
+
+
+def fill(log: LocalLog, path: Path) -> dict[str, int]:
+    """Copy a file into `events`, each campaign into its partition; spend by campaign in micros."""
+    spend: dict[str, int] = defaultdict(int)
+    for payload in _blocks(path):
+        lines: list[list[bytes]] = [[] for _ in range(PARTITIONS)]
+        for line in payload.split(b"\n")[:-1]:
+            found = _CAMPAIGN.search(line)
+            lines[partition_of(found[1].decode() if found else "", PARTITIONS)].append(line)
+        for partition, records in enumerate(lines):
+            if records:
+                log.append(EVENTS, partition, records)
+        batch = decode_chunk(Chunk(EVENTS, 0, payload, 0, len(payload)), now_ms=TS_MS_MAX).batch
+        for code, cost in zip(batch.series_code.tolist(), batch.cost_micros.tolist(), strict=True):
+            spend[batch.series[code].campaign_id] += cost
+    return spend
+
+
+def define_campaigns(log: LocalLog, spend: dict[str, int]) -> None:
+    """Define every campaign with a daily budget of BUDGET_SHARE of its spend."""
+    records = [
+        encode_control(campaign_record(campaign_id, max(1, round(BUDGET_SHARE * micros))))
+        for campaign_id, micros in spend.items()
+        if campaign_id
+    ]
+    if records:
+        log.append(CONTROL, 0, records)
+
+
+def campaign_record(campaign_id: str, daily_budget_micros: int) -> CampaignRecord:
+    """A definition as the control plane writes it."""
+    definition: dict[str, Any] = {
+        "campaign_id": campaign_id,
+        "name": campaign_id,
+        "currency": "USD",
+        "daily_budget_micros": daily_budget_micros,
+    }
+    return CampaignRecord(
+        key=f"campaign/{DEFAULT_ORG}/{campaign_id}",
+        org_id=DEFAULT_ORG,
+        campaign_id=campaign_id,
+        version=1,
+        changed_by="bench",
+        changed_ms=0,
+        campaign=definition,
+    )
+
+
+def _run(log: LocalLog, folder: Path, epoch_seconds: float, shards: int) -> PipelineResult:
+    load_kernels()
+    store = folder / "recovery"
+    prepare(store, StoreSettings(shards, PARTITIONS, DEDUPE_IDS), process=0, processes=1, shared=True)
+    meter = Meter()
+    settings = FlowSettings(shards=shards, dedupe_ids=DEDUPE_IDS, source=SourceOptions(ends=True))
+    flow = build(settings, log, meter=meter, sink=CountingSink(meter))
+    recovery = RecoveryConfig(store, timedelta(0))  # type: ignore[no-untyped-call]
+    began = time.perf_counter()
+    run_main(flow, epoch_interval=timedelta(seconds=epoch_seconds), recovery_config=recovery)  # type: ignore[no-untyped-call]
+    seconds = time.perf_counter() - began
+    return PipelineResult(
+        events=meter.lines,
+        seconds=round(seconds, 3),
+        events_per_second=round(meter.lines / seconds),
+        windows=meter.windows,
+        decisions=meter.decisions,
+        duplicates=meter.duplicates,
+        dead_letters=meter.dead_letters,
+        peak_rss_bytes=peak_rss_bytes(),
+        epochs=meter.epochs,
+    )
+
+
+def peak_rss_bytes() -> int:
+    """The most memory this process ever held."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1_024 * peak
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    """A file in blocks of whole lines, each line with its newline."""
+    rest = b""
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            end = block.rfind(b"\n") + 1
+            if end:
+                yield rest + block[:end]
+                rest = block[end:]
+            else:
+                rest += block
+    if rest:
+        yield rest + b"\n"
