@@ -21,8 +21,9 @@ from storage.store.spans import Decided, Spans
 from storage.store.tables import decoded
 from storage.store.zones import Zones
 
-# Verdicts are read on only while fewer spans than this wait, so that a long absence is made good in bounded memory.
-SPANS_MAX: Final = 20_000
+# Verdicts are read on only while fewer numbers than this wait (spans, and events listed in them), or while none of them
+# can be acted on: so a long absence is made good in bounded memory.
+WAITING_MAX: Final = 1_000_000
 _VERDICT_BYTES: Final = 2**20
 # Late events mostly come in clusters: their windows are computed again once for a while's worth, or sooner for so many.
 RECONCILE_S: Final = 5.0
@@ -52,12 +53,16 @@ class EventFeed:
         self._late: dict[tuple[str, str], set[int]] = {}
         self._late_since_s: float | None = None
         self._committed: dict[tuple[str, int], int] = {}
+        # Nothing could be stored in the last step.
+        self._stuck = False
 
     def step(self, client: Client) -> bool:
         """Take verdicts, store what they decide, reconcile, commit; True when there is more to do at once."""
         more = self._take_verdicts()
+        before = [spans.done for spans in self._spans]
         for spans, tail in zip(self._spans, self._tails, strict=True):
             more = self._store(client, spans, tail) or more
+        self._stuck = before == [spans.done for spans in self._spans]
         if self._reconciliation_is_due():
             self._reconcile(client)
         if self._late_since_s is None:
@@ -69,8 +74,8 @@ class EventFeed:
         return sum(tail.lag_records() for tail in self._tails)
 
     def _take_verdicts(self) -> bool:
-        if sum(len(spans) for spans in self._spans) >= SPANS_MAX:
-            return False
+        if sum(map(len, self._spans)) >= WAITING_MAX and not self._stuck:
+            return True
         chunk = self._verdicts.read(_VERDICT_BYTES)
         if chunk is None:
             return False

@@ -24,6 +24,9 @@ class _Span:
     def complete(self) -> bool:
         return len(self.have) == self.parts
 
+    def __len__(self) -> int:
+        return 1 + len(self.refused) + len(self.late)
+
 
 @dataclass(frozen=True, slots=True)
 class Decided:
@@ -63,6 +66,7 @@ class Spans:
         self._count = 0
 
     def __len__(self) -> int:
+        """How many numbers wait here: spans, and events listed in them."""
         return self._count
 
     def add(self, verdicts: Verdicts, *, at: int) -> None:
@@ -72,12 +76,13 @@ class Spans:
         there = self._pending.setdefault(verdicts.first_offset, {})
         key = verdicts.next_offset, verdicts.parts
         span = there.get(key)
+        before = len(span) if span is not None else 0
         if span is None:
             span = there[key] = _Span(verdicts.first_offset, *key, seen_at=at)
-            self._count += 1
         span.have.add(verdicts.part)
         span.refused.update(verdicts.duplicates, verdicts.dead)
         span.late.update(verdicts.late)
+        self._count += len(span) - before
 
     def decided(self, *, span_max: int) -> Decided | None:
         """What is decided from `done` on, ending with the span that makes it span_max or longer; None when nothing
@@ -118,7 +123,7 @@ class Spans:
             if needed := {key: span for key, span in spans.items() if span.next_offset > self.done}:
                 kept[first] = needed
         self._pending = kept
-        self._count = sum(len(spans) for spans in kept.values())
+        self._count = sum(map(len, self._all()))
 
     def oldest(self) -> int | None:
         """Where in topic `verdicts` the oldest record stands that is still needed; None when none is."""

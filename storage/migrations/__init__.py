@@ -1,0 +1,1 @@
+"""Numbered SQL files that make and change the tables; `storage.schema` applies them."""

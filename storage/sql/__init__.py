@@ -1,0 +1,1 @@
+"""SQL with blanks to fill in; each file says what they are."""
