@@ -91,7 +91,7 @@ class Server:
     def end(self, number: int) -> None:
         if self._process is not None:
             os.killpg(self._process.pid, number)
-            self._process.wait(20)
+            self._process.wait(60)
             self._process = None
 
     def _is_ready(self) -> bool:
@@ -126,7 +126,7 @@ def test_what_was_acknowledged_survives_sigkill_and_the_next_start_goes_on(serve
     server.start()
     assert server.client.get("/api/v1/campaigns/shoes").json()["version"] == 1
     assert server.client.post("/api/v1/events", json=event | {"event_id": "e2"}).status_code == 202
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while server.client.get("/api/v1/campaigns/shoes/serving").status_code != 200:
         assert time.monotonic() < deadline
     server.end(signal.SIGTERM)

@@ -55,7 +55,7 @@ async def test_a_bucket_in_redis_fills_with_time(redis_url: str) -> None:
     assert await limit.take("fills", 2_020) == 0
     wait_s = await limit.take("fills", 1)
     assert 0 < wait_s <= 0.021
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while await limit.take("fills", 1) > 0:  # noqa: ASYNC110 - Redis's own clock has to move
             await asyncio.sleep(wait_s)
 

@@ -27,7 +27,7 @@ class _Tail:
 
     async def end(self) -> None:
         self.stop.set()
-        await asyncio.wait_for(self.task, 5)
+        await asyncio.wait_for(self.task, 20)
 
 
 async def test_a_tail_sees_what_is_there_and_what_comes_later() -> None:
@@ -108,5 +108,5 @@ async def test_a_tail_says_when_it_has_seen_what_was_there_at_the_start(records:
     log.append("control", 0, [b"later"])
     await until(lambda: b"later" in seen)
     stop.set()
-    await asyncio.wait_for(task, 5)
+    await asyncio.wait_for(task, 20)
     assert (caught_up, seen) == ([max(0, len(records) - 1)], [*records[1:], b"later"])
