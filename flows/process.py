@@ -21,7 +21,7 @@ from bytewax.recovery import RecoveryConfig
 from flows.clock import SystemClock
 from flows.decide import CLUSTER_EPOCH_BYTES, FlowSettings, build
 from flows.metrics import Meter
-from flows.source import SourceOptions
+from flows.source import SPAN_BYTES, SourceOptions
 from flows.status import StatusReporter
 from flows.store import StoreSettings, prepare
 from flows.warm import load_kernels
@@ -52,6 +52,7 @@ class ProcessSettings:
     metrics_port: int = 0
     until_end: bool = False
     journals: bool = True
+    span_bytes: int = SPAN_BYTES
 
 
 class Stop:
@@ -113,6 +114,7 @@ def run(log: Log, settings: ProcessSettings, *, ready: Callable[[], None] = lamb
         process=settings.process,
         processes=processes,
         source=SourceOptions(
+            span_bytes=settings.span_bytes,
             ends=settings.until_end,
             journals=settings.journals,
             epoch_bytes_max=CLUSTER_EPOCH_BYTES if processes > 1 else None,
