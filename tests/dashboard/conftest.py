@@ -166,7 +166,7 @@ def site(tmp_path: Path, dist: Path) -> Iterator[Site]:
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     opened = browser.new_context(viewport={"width": 1280, "height": 800}, timezone_id="Europe/Berlin", locale="en-GB")
-    opened.set_default_timeout(8_000)
+    opened.set_default_timeout(20_000)
     yield opened
     opened.close()
 

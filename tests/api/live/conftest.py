@@ -46,7 +46,7 @@ class Viewer:
         self.seq = frame["seq"]
         return frame
 
-    async def until(self, condition: Callable[[], object], deadline_s: float = 8.0) -> None:
+    async def until(self, condition: Callable[[], object], deadline_s: float = 20.0) -> None:
         """Take frames until the condition is true; TimeoutError at the deadline."""
         async with asyncio.timeout(deadline_s):
             while not condition():

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.live.board import DECISIONS_MAX, Board
@@ -19,6 +19,7 @@ def seen(board: Board, since: int, wanted: frozenset[str] | None = None) -> list
     return [] if frame is None else [row["id"] for row in json.loads(frame.text)["rows"]]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 7)), st.data())
 def test_a_delta_holds_just_the_campaigns_that_changed_since_the_longest_waiting_first(
     changes: list[int], data: st.DataObject

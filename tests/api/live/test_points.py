@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.live.points import POINTS_MAX, SPARK_POINTS, STEP_MS, PointRing
@@ -45,6 +45,7 @@ def test_a_count_beyond_four_billion_does_not_break_the_ring() -> None:
     assert next(iter(ring))[1:7:4] == (2**32 - 1, 2**60)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 1_000), st.integers(0, 2**50)), max_size=900))
 def test_the_ring_holds_the_last_hour_of_what_it_was_told_in_order(steps: list[tuple[int, int]]) -> None:
     ring = PointRing()
