@@ -9,15 +9,17 @@ from functools import partial
 
 from fastapi import FastAPI
 
-from api import campaigns, collector, decisions, health, kpis, openapi, problems, serving_routes, trackers
+from api import campaigns, collector, decisions, health, kpis, openapi, problems, receipts, serving_routes, trackers
 from api.background import Following, running
 from api.dashboard import dashboard_routes
 from api.decision_history import DecisionHistory
 from api.live.hub import LiveHub
 from api.live.routes import live_routes
+from api.openrtb.bidder import Bidder
+from api.openrtb.routes import openrtb_routes
 from api.problems import Problem
 from api.serving import MemoryServing, spendable_of
-from api.wiring import Wiring
+from api.wiring import OpenRtb, Wiring
 
 
 def create_app(wiring: Wiring) -> FastAPI:
@@ -27,6 +29,8 @@ def create_app(wiring: Wiring) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.following = following = Following(MemoryServing(partial(_spendable_micros, hub)), DecisionHistory())
+        if wiring.openrtb is not None:
+            app.state.bidder = _bidder(wiring, wiring.openrtb, following)
         stop = asyncio.Event()
         async with running(wiring, following, stop) as outbox, hub.following():
             app.state.outbox = outbox
@@ -48,12 +52,26 @@ def create_app(wiring: Wiring) -> FastAPI:
     app.state.wiring = wiring
     problems.install(app)
     openapi.install(app)
-    for part in (collector, trackers, campaigns, serving_routes, decisions, kpis, health):
+    for part in (collector, trackers, campaigns, serving_routes, decisions, receipts, kpis, health):
         app.include_router(part.router)
     app.router.routes.extend(live_routes(hub, wiring.keys))
+    if wiring.openrtb is not None:
+        app.router.routes.extend(openrtb_routes(wiring, lambda: app.state.bidder, wiring.keys))
     app.add_api_route("/api/{path:path}", _no_such_path, include_in_schema=False)
     app.router.routes.extend(dashboard_routes())
     return app
+
+
+def _bidder(wiring: Wiring, setup: OpenRtb, following: Following) -> Bidder:
+    return Bidder(
+        roster=following.roster,
+        serving=following.serving,
+        now_ms=wiring.now_ms,
+        draw=setup.draw,
+        secret=setup.secret,
+        base_url=setup.base_url,
+        rates=setup.rates,
+    )
 
 
 def _no_such_path(path: str) -> None:

@@ -13,6 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api import metrics
 from api.decision_history import DecisionHistory
+from api.openrtb.roster import Roster
+from api.receipts import ReceiptBoard
 from api.serving import MemoryServing
 from api.tail import follow_from_begin
 from api.wiring import Wiring
@@ -52,11 +54,13 @@ class OutboxPublisher:
 
 
 class Following:
-    """What the api holds in memory from topics control and decisions."""
+    """What the api holds in memory from topics control, decisions and receipts."""
 
     def __init__(self, serving: MemoryServing, history: DecisionHistory) -> None:
         self.serving = serving
         self.history = history
+        self.roster = Roster()
+        self.receipts = ReceiptBoard()
         self._behind = {topics.CONTROL, topics.DECISIONS}
 
     @property
@@ -69,6 +73,11 @@ class Following:
         self._behind.discard(topic)
         metrics.READY.set(self.ready)
 
+    def take_control(self, chunk: Chunk) -> None:
+        """Take in records of topic `control`."""
+        self.roster.take(chunk)
+        self.serving.take(chunk)
+
     def take_decisions(self, chunk: Chunk) -> None:
         """Take in records of topic `decisions`."""
         self.history.take(chunk)
@@ -79,7 +88,11 @@ class Following:
 async def running(wiring: Wiring, following: Following, stop: asyncio.Event) -> AsyncIterator[OutboxPublisher]:
     """Runs tails and publisher while the context lasts; gives the publisher. `stop` may be set ahead of the end."""
     outbox = OutboxPublisher(wiring)
-    handlers = {topics.CONTROL: following.serving.take, topics.DECISIONS: following.take_decisions}
+    handlers = {
+        topics.CONTROL: following.take_control,
+        topics.DECISIONS: following.take_decisions,
+        topics.RECEIPTS: following.receipts.take,
+    }
     tasks = [asyncio.create_task(outbox.run(stop), name="outbox")]
     for topic, handle in handlers.items():
         tail = follow_from_begin(wiring.log, topic, handle, partial(following.caught_up, topic), stop)

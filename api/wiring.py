@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -25,6 +25,20 @@ class EventSink(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class OpenRtb:
+    """What our own bidder needs beside the api's parts."""
+
+    # Signs notices; the same on every replica.
+    secret: bytes
+    # Where exchanges reach us, for notice addresses.
+    base_url: str
+    # Units of a currency for one US dollar.
+    rates: Mapping[str, float]
+    # Uniform numbers in [0, 1), for pacing.
+    draw: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
 class Wiring:
     """Every part that routes use; None where a part is not configured."""
 
@@ -38,5 +52,6 @@ class Wiring:
     rate_limit: RateLimit = field(default_factory=Unlimited)
     kpis: KpiReader | None = None
     archive: DecisionArchive | None = None
+    openrtb: OpenRtb | None = None
     version: str = ""
     log_health: LogHealth = field(default_factory=LogHealth)

@@ -21,12 +21,14 @@ def api() -> None:
     """Serve collector, REST, live WebSocket, dashboard and metrics."""
     from api.auth import ApiKeys
     from api.landing import LandingHosts
+    from cli.openrtb import openrtb_setup
     from ingest.group_commit import GroupCommit
 
     settings = Settings()
     try:
         keys = ApiKeys.parse(settings.api_keys)
         landing_hosts = LandingHosts.parse(settings.landing_hosts)
+        openrtb = openrtb_setup(settings)
     except ValueError as error:
         typer.echo(f"penstock api: {error}", err=True)
         raise typer.Exit(2) from None
@@ -35,7 +37,7 @@ def api() -> None:
         log, store = _opened(settings, open_parts)
         sink = GroupCommit(log)
         open_parts.callback(sink.close)
-        _serve(settings, log=log, sink=sink, store=store, keys=keys, landing_hosts=landing_hosts)
+        _serve(settings, log=log, sink=sink, store=store, keys=keys, landing_hosts=landing_hosts, openrtb=openrtb)
 
 
 def _opened(settings: Settings, open_parts: ExitStack) -> tuple[Log, ControlStore]:

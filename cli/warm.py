@@ -11,9 +11,9 @@ def warm(console: Console) -> float:
     """Run every kernel on a small batch; seconds it took."""
     began = time.monotonic()
     with console.status("compiling kernels (about a minute the first time)"):
-        from flows.logic.warm import run_once
+        from flows.warm import load_kernels
 
-        run_once()
+        load_kernels()
     return time.monotonic() - began
 
 

@@ -43,7 +43,7 @@ class World:
         )  # fmt: skip
         chunk = Chunk(topics.CONTROL, 0, encode_control(record) + b"\n", 0, 1)
         roster.take(chunk)
-        serving.take_control(chunk)
+        serving.take(chunk)
         self.learned: list[tuple[str, int, bool]] = []
         self.bidder = Bidder(
             roster, serving, lambda: self.now_ms, lambda: 0.5, b"secret", "http://bidder.example",
