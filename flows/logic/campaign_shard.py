@@ -219,10 +219,11 @@ class CampaignShard:
         if not self._pace.may_be_due(span.read_ms):
             return
         stale = np.flatnonzero(self.arrays.state.camp[: self.arrays.campaigns, at.STALE])
-        if self._pace.is_due(span.read_ms, len(stale)):
+        chosen = self._pace.due(span.read_ms, stale)
+        if len(chosen) > 0:
             self.arrays.flush()
-            output.live += live_rows(self.arrays, self.registry, self.ledger, stale, span.now_ms)
-            self.arrays.state.camp[stale, at.STALE] = 0
+            output.live += live_rows(self.arrays, self.registry, self.ledger, chosen, span.now_ms)
+            self.arrays.state.camp[chosen, at.STALE] = 0
 
     # -- snapshot -----------------------------------------------------------------------------------------------
 

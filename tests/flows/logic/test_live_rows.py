@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from flows.logic.live_rows import LivePace
 from flows.logic.step import Step
 from schemas.kpis import ROLLING_MS
@@ -65,11 +67,13 @@ def test_rows_are_paced_and_the_last_state_comes_out() -> None:
     assert flow.live()["a"].today.impressions == 10
 
 
-def test_many_rows_come_less_often_than_few() -> None:
-    pace = LivePace()
-    assert pace.is_due(10_000, 1_000)
-    assert not pace.is_due(10_499, 1_000)
-    assert pace.is_due(10_500, 1_000)
-    assert pace.is_due(10_540, 1)
-    assert pace.is_due(9_000, 1), "a clock that was set back does not silence the rows"
-    assert not pace.is_due(20_000, 0)
+def test_many_rows_come_less_often_than_few_and_in_turn() -> None:
+    pace, many = LivePace(), np.arange(500)
+    assert pace.due(10_000, many).tolist() == list(range(200))
+    assert pace.due(10_099, many[200:]).tolist() == []
+    assert pace.due(10_100, many).tolist() == list(range(200, 400))
+    assert pace.due(10_200, many).tolist() == [*range(400, 500), *range(100)]
+    assert pace.due(10_300, many[7:8]).tolist() == [7]
+    assert pace.due(10_340, many[7:8]).tolist() == [7]
+    assert pace.due(9_000, many[:1]).tolist() == [0], "a clock that was set back does not silence the rows"
+    assert pace.due(20_000, many[:0]).tolist() == []
