@@ -44,6 +44,10 @@ async def received(request: Request, bytes_max: int) -> tuple[dict[str, str], by
 def call_of(request: Request, parameters: Mapping[str, str], body: bytes, *, changes: bool) -> Call:
     """The call that a request asks for. `changes`: its user may change things; a GET never does, as in ClickHouse, so
     that a link or a prefetch cannot."""
+    for name in ("compress", "decompress"):
+        if parameters.get(name) == "1":
+            detail = f"{name}=1 is not spoken here; set {name}=0 and use HTTP compression."
+            raise refused(errors.UNKNOWN_COMPRESSION_METHOD, detail)
     settings = {
         name: value for name, value in parameters.items() if name not in _TRANSPORT and not name.startswith("param_")
     }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
@@ -37,39 +39,57 @@ class Database:
         return [tuple(row) for row in self.client.query(query, parameters=parameters).result_rows]
 
 
+class NamedServer:
+    """The server that PENSTOCK_CLICKHOUSE names; its user does everything."""
+
+    def __init__(self, url: str) -> None:
+        self._parts = urlsplit(url)
+
+    def url(self, database: str, user: str = "") -> str:
+        """The URL of a database; the user stays the named one."""
+        return urlunsplit(self._parts._replace(path=f"/{database}"))
+
+
+Server = ChdbService | NamedServer
+
+
+@pytest.fixture(scope="session")
+def server(request: pytest.FixtureRequest) -> Server:
+    """What PENSTOCK_CLICKHOUSE names, else the chDB service."""
+    named = os.environ.get("PENSTOCK_CLICKHOUSE")
+    if named:
+        return NamedServer(named)
+    service: ChdbService = request.getfixturevalue("service")
+    return service
+
+
 @contextmanager
-def new_name(service: ChdbService) -> Iterator[str]:
-    """The name of a database that is not there yet; it is dropped afterwards."""
+def made_database(server: Server) -> Iterator[Database]:
+    """A database with every table and view; it is dropped afterwards."""
     name = f"t_{uuid.uuid4().hex[:12]}"
-    yield name
-    with connect(service.url("system")) as client:
+    url = server.url(name)
+    with prepare(url, raw_ttl_days=90, window_ttl_days=1826) as client:
+        yield Database(name, url, client)
+    with connect(server.url("system")) as client:
         client.command(f"DROP DATABASE IF EXISTS {name}")
 
 
-@contextmanager
-def made_database(service: ChdbService, name: str) -> Iterator[Database]:
-    """A database of that name with every table and view."""
-    url = service.url(name)
-    with prepare(url, raw_ttl_days=90, window_ttl_days=1826) as client:
-        yield Database(name, url, client)
-
-
 @pytest.fixture
-def empty_name(service: ChdbService) -> Iterator[str]:
-    """The name of a database that is not there yet; it is dropped afterwards."""
-    with new_name(service) as name:
-        yield name
-
-
-@pytest.fixture
-def database(service: ChdbService, empty_name: str) -> Iterator[Database]:
+def database(server: Server) -> Iterator[Database]:
     """A database with every table and view."""
-    with made_database(service, empty_name) as made:
+    with made_database(server) as made:
+        yield made
+
+
+@pytest.fixture
+def chdb_database(service: ChdbService) -> Iterator[Database]:
+    """The same in the chDB service, for tests of the service itself."""
+    with made_database(service) as made:
         yield made
 
 
 @pytest.fixture(scope="session")
 def empty_database(service: ChdbService) -> Iterator[Database]:
-    """A database with every table and view, for tests that write nothing."""
-    with new_name(service) as name, made_database(service, name) as made:
+    """The same, for tests that write nothing."""
+    with made_database(service) as made:
         yield made

@@ -21,12 +21,12 @@ from tests.support.memory_log import MemoryLog
 
 
 @pytest.fixture
-def table(database: Database) -> Database:
-    database.client.command(
+def table(chdb_database: Database) -> Database:
+    chdb_database.client.command(
         "CREATE TABLE t (a UInt64, b String, c LowCardinality(Nullable(String)), d DateTime64(3, 'UTC'))"
         " ENGINE = MergeTree ORDER BY a"
     )
-    return database
+    return chdb_database
 
 
 def test_native_rows_come_back_as_they_went(table: Database) -> None:

@@ -89,10 +89,10 @@ def test_an_unknown_setting_is_an_error_as_in_clickhouse(service: ChdbService) -
     assert ask(service, "SELECT 1", no_such_setting="1").headers["x-clickhouse-exception-code"] == "115"
 
 
-def test_a_get_changes_nothing(service: ChdbService, database: Database) -> None:
-    answer = ask(service, method="GET", query="DROP TABLE events", database=database.name)
+def test_a_get_changes_nothing(service: ChdbService, chdb_database: Database) -> None:
+    answer = ask(service, method="GET", query="DROP TABLE events", database=chdb_database.name)
     assert answer.headers["x-clickhouse-exception-code"] == "164"
-    assert ask(service, method="GET", query="SELECT count() FROM events", database=database.name).text == "0\n"
+    assert ask(service, method="GET", query="SELECT count() FROM events", database=chdb_database.name).text == "0\n"
 
 
 def _gzip(raw: bytes) -> bytes:
@@ -104,29 +104,32 @@ def _zstd(raw: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(("encoding", "pack"), [("gzip", _gzip), ("zstd", _zstd)], ids=["gzip", "zstd"])
-def test_rows_come_compressed(service: ChdbService, database: Database, encoding: str, pack: object) -> None:
+def test_rows_come_compressed(service: ChdbService, chdb_database: Database, encoding: str, pack: object) -> None:
     rows = b'{"dead_letter_id":"a","reason":"r1"}\n{"dead_letter_id":"b","reason":"r2"}\n'
     answer = ask(
         service,
         pack(rows),  # type: ignore[operator]
         query="INSERT INTO dead_letters FORMAT JSONEachRow",
-        database=database.name,
+        database=chdb_database.name,
         headers={"Content-Encoding": encoding},
     )
     assert '"written_rows":"2"' in answer.headers["x-clickhouse-summary"]
-    assert database.rows("SELECT dead_letter_id, reason FROM dead_letters ORDER BY 1") == [("a", "r1"), ("b", "r2")]
+    assert chdb_database.rows("SELECT dead_letter_id, reason FROM dead_letters ORDER BY 1") == [
+        ("a", "r1"),
+        ("b", "r2"),
+    ]
 
 
-def test_rows_follow_the_statement_in_the_body(service: ChdbService, database: Database) -> None:
-    ask(service, 'INSERT INTO dead_letters (dead_letter_id) FORMAT CSV\n"x"\n"y"\n', database=database.name)
-    ask(service, "INSERT INTO dead_letters (dead_letter_id) VALUES ('z')", database=database.name)
-    assert database.rows("SELECT dead_letter_id FROM dead_letters ORDER BY 1") == [("x",), ("y",), ("z",)]
+def test_rows_follow_the_statement_in_the_body(service: ChdbService, chdb_database: Database) -> None:
+    ask(service, 'INSERT INTO dead_letters (dead_letter_id) FORMAT CSV\n"x"\n"y"\n', database=chdb_database.name)
+    ask(service, "INSERT INTO dead_letters (dead_letter_id) VALUES ('z')", database=chdb_database.name)
+    assert chdb_database.rows("SELECT dead_letter_id FROM dead_letters ORDER BY 1") == [("x",), ("y",), ("z",)]
 
 
-def test_broken_rows_are_refused_and_none_is_kept(service: ChdbService, database: Database) -> None:
-    answer = ask(service, "INSERT INTO kpi_windows (version) FORMAT CSV\n1\nnonsense\n", database=database.name)
+def test_broken_rows_are_refused_and_none_is_kept(service: ChdbService, chdb_database: Database) -> None:
+    answer = ask(service, "INSERT INTO kpi_windows (version) FORMAT CSV\n1\nnonsense\n", database=chdb_database.name)
     assert answer.status_code == 400
-    assert database.rows("SELECT count() FROM kpi_windows") == [(0,)]
+    assert chdb_database.rows("SELECT count() FROM kpi_windows") == [(0,)]
 
 
 def test_a_compressed_answer_is_the_same_answer(service: ChdbService) -> None:
@@ -167,18 +170,18 @@ SLOW = "SELECT count() FROM numbers(20000000000) WHERE sipHash64(number) = 1"
 IS_SLOW = "query LIKE '%sipHash64(number) = 1' AND query LIKE 'SELECT%'"
 
 
-def test_an_insert_goes_on_beside_a_long_query_of_an_analyst(service: ChdbService, database: Database) -> None:
+def test_an_insert_goes_on_beside_a_long_query_of_an_analyst(service: ChdbService, chdb_database: Database) -> None:
     answers: list[httpx.Response] = []
     asked = {"params": {"user": "analyst"}, "content": SLOW, "timeout": 120}
     analyst = threading.Thread(target=lambda: answers.append(httpx.post(service.address, **asked)))  # type: ignore[arg-type]
     analyst.start()
     try:
         deadline = time.monotonic() + 20
-        while database.rows(f"SELECT count() FROM system.processes WHERE {IS_SLOW}") == [(0,)]:
+        while chdb_database.rows(f"SELECT count() FROM system.processes WHERE {IS_SLOW}") == [(0,)]:
             assert time.monotonic() < deadline, "the analyst's query did not start"
         for n in range(5):
-            ask(service, f"INSERT INTO dead_letters (dead_letter_id) VALUES ('{n}')", database=database.name)
-        assert database.rows("SELECT count() FROM dead_letters") == [(5,)]
+            ask(service, f"INSERT INTO dead_letters (dead_letter_id) VALUES ('{n}')", database=chdb_database.name)
+        assert chdb_database.rows("SELECT count() FROM dead_letters") == [(5,)]
         assert not answers, "the query must still run"
     finally:
         ask(service, f"KILL QUERY WHERE {IS_SLOW} ASYNC")
@@ -196,3 +199,10 @@ def test_an_analyst_cannot_have_the_memory_of_the_machine(service: ChdbService) 
     greedy = "SELECT length(groupArray(repeat('x', 1000000))) FROM numbers(1000000)"
     assert ask(service, greedy, user="analyst").headers["x-clickhouse-exception-code"] == "241"
     assert ask(service, "SELECT 1").text == "1\n"
+
+
+@pytest.mark.parametrize("parameter", ["compress", "decompress"])
+def test_the_engines_own_block_compression_is_refused_by_name(service: ChdbService, parameter: str) -> None:
+    answer = ask(service, "SELECT 1", **{parameter: "1"})
+    assert answer.headers["x-clickhouse-exception-code"] == "89"
+    assert f"{parameter}=0" in answer.text

@@ -9,7 +9,6 @@ from storage.insert import insert
 from storage.schema import migrate, migrations, prepare, statements
 from storage.store.tables import MILLIS
 from tests.storage.conftest import Database
-from tests.support.chdb_service import ChdbService
 
 DAY_2013 = 1_382_313_600_000
 
@@ -57,7 +56,7 @@ def test_no_migration_has_a_number_twice() -> None:
     assert all(statements(sql) for _, sql in migrations())
 
 
-def test_expiry_follows_the_settings(service: ChdbService, database: Database) -> None:
+def test_expiry_follows_the_settings(database: Database) -> None:
     prepare(database.url, raw_ttl_days=7, window_ttl_days=400).close()
     engines = dict(database.rows("SELECT name, engine_full FROM system.tables WHERE database = currentDatabase()"))
     assert "toIntervalDay(7)" in engines["events"]

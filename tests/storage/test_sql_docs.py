@@ -20,10 +20,9 @@ from schemas.events import Event
 from storage.client import connect
 from storage.store.event_feed import EventFeed
 from storage.store.topic_feed import topic_feeds
-from tests.storage.conftest import Database, made_database, new_name
+from tests.storage.conftest import Database, Server, made_database
 from tests.storage.small_flow import SmallFlow, events
 from tests.storage.test_serving import decision
-from tests.support.chdb_service import ChdbService
 from tests.support.memory_log import MemoryLog
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "sql.md").read_text()
@@ -70,10 +69,10 @@ def fill(log: MemoryLog) -> None:
 
 
 @pytest.fixture(scope="module")
-def filled(service: ChdbService) -> Iterator[Database]:
+def filled(server: Server) -> Iterator[Database]:
     log = MemoryLog()
     fill(log)
-    with new_name(service) as name, made_database(service, name) as database:
+    with made_database(server) as database:
         now = iter(range(0, 1_000, 100))
         for feed in (*topic_feeds(log), EventFeed(log, raw_ttl_days=90, clock=lambda: float(next(now)))):
             while feed.step(database.client):
@@ -82,9 +81,9 @@ def filled(service: ChdbService) -> Iterator[Database]:
         yield database
 
 
-def answer(service: ChdbService, database: Database, number: int) -> list[dict[str, Any]]:
+def answer(server: Server, database: Database, number: int) -> list[dict[str, Any]]:
     (query,) = [sql for title, sql in QUESTIONS.items() if title.startswith(f"{number}. ")]
-    with connect(service.url(database.name, user="analyst")) as analyst:
+    with connect(server.url(database.name, user="analyst")) as analyst:
         return list(analyst.query(query).named_results())
 
 
@@ -97,75 +96,75 @@ EMPTY = {12}
 
 
 @pytest.mark.parametrize("title", QUESTIONS)
-def test_the_query_runs_and_answers(service: ChdbService, filled: Database, title: str) -> None:
+def test_the_query_runs_and_answers(server: Server, filled: Database, title: str) -> None:
     number = int(title.split(".")[0])
-    assert (answer(service, filled, number) == []) == (number in EMPTY)
+    assert (answer(server, filled, number) == []) == (number in EMPTY)
 
 
-def test_spend_by_day_is_the_sum_of_all_costs(service: ChdbService, filled: Database) -> None:
-    found = {(row["campaign_id"], row["time_zone"]): row["spend"] for row in answer(service, filled, 1)}
+def test_spend_by_day_is_the_sum_of_all_costs(server: Server, filled: Database) -> None:
+    found = {(row["campaign_id"], row["time_zone"]): row["spend"] for row in answer(server, filled, 1)}
     assert found == {
         (campaign, zone): Decimal(sum(e.cost_micros for e in ALL if e.campaign_id == campaign)) / 1_000_000
         for campaign, zone in (("c0", "Europe/Berlin"), ("c1", "UTC"))
     }
 
 
-def test_click_rates_count_every_click_and_impression(service: ChdbService, filled: Database) -> None:
-    found = {(row["campaign_id"], row["creative_id"]): (row["n"], row["k"]) for row in answer(service, filled, 2)}
+def test_click_rates_count_every_click_and_impression(server: Server, filled: Database) -> None:
+    found = {(row["campaign_id"], row["creative_id"]): (row["n"], row["k"]) for row in answer(server, filled, 2)}
     kinds = Counter((e.campaign_id, e.creative_id, e.type) for e in ALL)
     expected = {key[:2]: (kinds[*key[:2], "impression"], kinds[*key[:2], "click"]) for key in kinds}
     assert found == expected
-    for row in answer(service, filled, 2):
+    for row in answer(server, filled, 2):
         assert 0 <= row["ctr_low"] <= row["ctr"] <= row["ctr_high"] <= 1
 
 
-def test_frequency_adds_up_to_all_impressions(service: ChdbService, filled: Database) -> None:
-    assert sum(row["times"] * row["people"] for row in answer(service, filled, 3)) == sum(
+def test_frequency_adds_up_to_all_impressions(server: Server, filled: Database) -> None:
+    assert sum(row["times"] * row["people"] for row in answer(server, filled, 3)) == sum(
         e.type == "impression" for e in ALL
     )
 
 
-def test_a_pause_written_twice_is_one_with_its_overspend(service: ChdbService, filled: Database) -> None:
-    (pause,) = answer(service, filled, 4)
+def test_a_pause_written_twice_is_one_with_its_overspend(server: Server, filled: Database) -> None:
+    (pause,) = answer(server, filled, 4)
     assert (pause["budget"], pause["spent"], pause["overspend"]) == (10.0, 10.25, 0.25)
 
 
-def test_dead_letters_are_counted_by_reason(service: ChdbService, filled: Database) -> None:
-    assert [(row["reason"], row["refused"]) for row in answer(service, filled, 6)] == [("malformed_json", 3)]
+def test_dead_letters_are_counted_by_reason(server: Server, filled: Database) -> None:
+    assert [(row["reason"], row["refused"]) for row in answer(server, filled, 6)] == [("malformed_json", 3)]
 
 
-def test_the_late_share_is_that_of_the_events(service: ChdbService, filled: Database) -> None:
-    (day,) = answer(service, filled, 7)
+def test_the_late_share_is_that_of_the_events(server: Server, filled: Database) -> None:
+    (day,) = answer(server, filled, 7)
     assert (day["late_events"], day["all_events"]) == (len(LATE), len(ALL))
 
 
-def test_people_by_country_are_distinct_users(service: ChdbService, filled: Database) -> None:
-    found = {row["country"]: row["people"] for row in answer(service, filled, 8)}
+def test_people_by_country_are_distinct_users(server: Server, filled: Database) -> None:
+    found = {row["country"]: row["people"] for row in answer(server, filled, 8)}
     assert found == {c: len({e.user_id for e in ALL if e.country == c}) for c in ("DE", "FR")}
 
 
-def test_the_time_from_click_to_conversion_is_known(service: ChdbService, filled: Database) -> None:
-    (row,) = answer(service, filled, 9)
+def test_the_time_from_click_to_conversion_is_known(server: Server, filled: Database) -> None:
+    (row,) = answer(server, filled, 9)
     assert (row["campaign_id"], row["median_seconds"]) == (CLICK.campaign_id, 90.0)
 
 
-def test_utilisation_is_spend_over_budget(service: ChdbService, filled: Database) -> None:
+def test_utilisation_is_spend_over_budget(server: Server, filled: Database) -> None:
     spend = sum(e.cost_micros for e in ALL if e.campaign_id == "c0")
-    first, second = answer(service, filled, 10)
+    first, second = answer(server, filled, 10)
     assert (first["name"], first["percent"]) == ("Spring", round(100 * spend / 10_000_000_000, 1))
     assert second["percent"] is None
 
 
-def test_wasted_money_is_where_nothing_came_of_it(service: ChdbService, filled: Database) -> None:
-    found = [(row["campaign_id"], row["publisher_id"], row["spend"]) for row in answer(service, filled, 13)]
+def test_wasted_money_is_where_nothing_came_of_it(server: Server, filled: Database) -> None:
+    found = [(row["campaign_id"], row["publisher_id"], row["spend"]) for row in answer(server, filled, 13)]
     assert found == [("c0", "p9", Decimal(3))]
 
 
-def test_a_bid_change_shows_both_bids(service: ChdbService, filled: Database) -> None:
-    assert [(row["cpm_before"], row["cpm_after"]) for row in answer(service, filled, 14)] == [(1.0, 1.3)]
+def test_a_bid_change_shows_both_bids(server: Server, filled: Database) -> None:
+    assert [(row["cpm_before"], row["cpm_after"]) for row in answer(server, filled, 14)] == [(1.0, 1.3)]
 
 
-def test_hours_of_the_week_are_local(service: ChdbService, filled: Database) -> None:
-    found = [(row["campaign_id"], row["weekday"], row["hour"]) for row in answer(service, filled, 15)]
+def test_hours_of_the_week_are_local(server: Server, filled: Database) -> None:
+    found = [(row["campaign_id"], row["weekday"], row["hour"]) for row in answer(server, filled, 15)]
     # Monday from 00:00 UTC on is Monday from 01:00 on in Berlin.
     assert found == [("c0", 1, 1), ("c1", 1, 0)]
