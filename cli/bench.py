@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -52,3 +53,31 @@ def pipeline(
     from benchmarks.pipeline import measure
 
     typer.echo(msgspec.json.encode(measure(file, epoch_seconds=epoch_seconds, shards=shards)))
+
+
+@app.command()
+def latency(
+    rate: Annotated[int, typer.Option(min=200, help="Events a second.")] = 20_000,
+    seconds: Annotated[float, typer.Option(min=1, help="How long.")] = 60.0,
+) -> None:
+    """Event to pause decision, and to the frame in a browser, through the embedded stack; prints one line of JSON."""
+    import msgspec
+
+    from benchmarks.latency import measure
+
+    with tempfile.TemporaryDirectory(prefix="penstock-latency-") as folder:
+        typer.echo(msgspec.json.encode(measure(rate, seconds, Path(folder))))
+
+
+@app.command()
+def openrtb(
+    rate: Annotated[int, typer.Option(min=10, help="Bid requests a second.")] = 500,
+    seconds: Annotated[int, typer.Option(min=1, help="How long.")] = 30,
+) -> None:
+    """Bid requests by wrk against one api process on one core; prints one line of JSON."""
+    import msgspec
+
+    from benchmarks.openrtb import measure
+
+    with tempfile.TemporaryDirectory(prefix="penstock-openrtb-") as folder:
+        typer.echo(msgspec.json.encode(measure(rate, seconds, Path(folder))))
