@@ -1,0 +1,154 @@
+"""Lanes and the sink: outputs are in the log before their epoch closes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from flows.decide import never
+from flows.lanes import Lane
+from flows.logic.step import Output
+from flows.metrics import Meter
+from flows.sink import LogSink, LogSinkPartition, sink_key
+from schemas.dead_letters import Reject, dead_letter
+from schemas.decisions import Decision
+from schemas.kpis import Verdicts
+from schemas.topics import DEAD_LETTERS, DECISIONS, LIVE, VERDICTS
+from tests.support.memory_log import MemoryLog
+
+
+class GatedLog(MemoryLog):
+    """A log whose appends wait for a gate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+        self.asked = threading.Event()
+
+    def append(self, topic: str, partition: int, records: Sequence[bytes], *, keys: Sequence[str] | None = None) -> int:
+        self.asked.set()
+        assert self.gate.wait(10)
+        return super().append(topic, partition, records, keys=keys)
+
+
+@pytest.fixture
+def lane_of() -> Iterator[Callable[..., Lane]]:
+    lanes: list[Lane] = []
+
+    def make(log: MemoryLog, **options: int) -> Lane:
+        lanes.append(Lane(log, DECISIONS, Meter(), **options))
+        return lanes[-1]
+
+    yield make
+    for lane in lanes:
+        lane.close()
+
+
+def test_records_arrive_in_the_order_in_which_they_were_put(lane_of: Callable[..., Lane]) -> None:
+    log = MemoryLog()
+    lane = lane_of(log)
+    for number in range(200):
+        lane.put([b"%d" % number])
+    assert lane.drain(never, 5.0)
+    assert log.records(DECISIONS) == [b"%d" % number for number in range(200)]
+
+
+def test_drain_returns_only_when_the_log_has_everything(lane_of: Callable[..., Lane]) -> None:
+    log = GatedLog()
+    lane = lane_of(log)
+    lane.put([b"1"])
+    drained = threading.Event()
+    waiting = threading.Thread(target=lambda: lane.drain(never, 5.0) and drained.set())
+    waiting.start()
+    assert log.asked.wait(5)
+    assert not drained.wait(0.15)
+    log.gate.set()
+    assert drained.wait(5)
+    waiting.join()
+
+
+def test_a_log_that_is_away_is_tried_again_until_it_takes_the_outputs(lane_of: Callable[..., Lane]) -> None:
+    log = MemoryLog()
+    log.down = True
+    lane = lane_of(log)
+    lane.put([b"1"])
+    assert not lane.drain(lambda: True, 0.2)
+    log.down = False
+    assert lane.drain(never, 5.0)
+    assert log.records(DECISIONS) == [b"1"]
+
+
+def test_put_waits_while_the_lane_is_full(lane_of: Callable[..., Lane]) -> None:
+    log = GatedLog()
+    lane = lane_of(log, bytes_max=10)
+    lane.put([b"0123456789"])
+    put = threading.Event()
+    waiting = threading.Thread(target=lambda: (lane.put([b"next"]), put.set()))
+    waiting.start()
+    assert not put.wait(0.15)
+    assert not lane.offer([b"live"])
+    log.gate.set()
+    assert put.wait(5)
+    waiting.join()
+
+
+def test_a_failure_that_is_no_outage_reaches_the_dataflow(lane_of: Callable[..., Lane]) -> None:
+    class BrokenLog(MemoryLog):
+        def append(self, *args: object, **kwargs: object) -> int:
+            raise ValueError("a record holds a newline")
+
+    lane = lane_of(BrokenLog())
+    lane.put([b"1"])
+    with pytest.raises(RuntimeError, match="writing decisions failed"):
+        lane.drain(never, 5.0)
+
+
+def decision(number: int) -> Decision:
+    return Decision(
+        decision_id=f"d{number}",
+        org_id="default",
+        campaign_id="c",
+        kind="pause",
+        reason="daily_budget_reached",
+        ts_ms=0,
+        effective_ms=0,
+        before={},
+        after={},
+        inputs={},
+        policy="budget",
+    )
+
+
+def test_the_snapshot_of_the_sink_waits_for_every_durable_topic() -> None:
+    log, meter = MemoryLog(), Meter()
+    part = LogSinkPartition(log, meter, never)
+    verdicts = Verdicts(partition=0, first_offset=0, next_offset=9, duplicates=[3], late=[4, 5])
+    letter = dead_letter(b"{", Reject.MALFORMED_JSON, "", "cut", source="events/0@7", org_id="default", ts_ms=0)
+    part.write_batch([Output(decisions=[decision(1), decision(2)], verdicts=[verdicts]), [letter]])
+    part.snapshot()
+    part.close()
+    assert [len(log.records(topic)) for topic in (DECISIONS, VERDICTS, DEAD_LETTERS, LIVE)] == [2, 1, 1, 0]
+    assert (meter.decisions, meter.duplicates, meter.late) == (2, 1, 2)
+
+
+def test_a_sink_that_is_told_to_stop_while_the_log_is_away_gives_up_without_a_snapshot(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("flows.sink.STOP_GRACE_S", 0.2)
+    log = MemoryLog()
+    log.down = True
+    part = LogSinkPartition(log, Meter(), lambda: True)
+    part.write_batch([Output(decisions=[decision(1)])])
+    with pytest.raises(RuntimeError, match="the next start goes on from the last snapshot"):
+        part.snapshot()
+    part.close()
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 7])
+def test_processes_share_all_sink_partitions_whatever_their_number(processes: int) -> None:
+    sinks = [LogSink(MemoryLog(), Meter(), process, processes, never) for process in range(processes)]
+    parts = [part for sink in sinks for part in sink.list_parts()]
+    assert sorted(parts) == [sink_key(part) for part in range(256)]
+    assert all(sink_key(process) in sink.list_parts() for process, sink in enumerate(sinks))

@@ -1,0 +1,91 @@
+"""The recovery store and the fence."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from flows.fence import Fence, FencedError
+from flows.store import StoreMismatchError, StoreSettings, prepare
+
+SETTINGS = StoreSettings(shards=2, partitions=4, dedupe_ids=1_024)
+
+
+def made(folder: Path, settings: StoreSettings = SETTINGS, *, process: int = 0, shared: bool = True) -> list[str]:
+    prepare(folder, settings, process=process, processes=3, shared=shared)
+    return sorted(path.name for path in folder.glob("part-*"))
+
+
+def test_processes_of_one_machine_share_a_store_with_a_file_each(tmp_path: Path) -> None:
+    assert made(tmp_path / "r") == ["part-0.sqlite3", "part-1.sqlite3", "part-2.sqlite3"]
+
+
+def test_a_machine_of_its_own_keeps_its_own_file_only(tmp_path: Path) -> None:
+    assert made(tmp_path / "r", process=1, shared=False) == ["part-1.sqlite3"]
+
+
+def test_a_kill_while_it_is_made_leaves_no_half_of_a_store(tmp_path: Path) -> None:
+    (tmp_path / "r.new-0").mkdir()
+    (tmp_path / "r.new-0" / "part-0.sqlite3").write_text("half")
+    assert len(made(tmp_path / "r")) == 3
+    assert not (tmp_path / "r.new-0").exists()
+
+
+def test_the_same_settings_go_on(tmp_path: Path) -> None:
+    made(tmp_path / "r")
+    assert len(made(tmp_path / "r")) == 3
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (replace(SETTINGS, shards=3), "shards 2 is now 3"),
+        (replace(SETTINGS, partitions=8), "partitions 4 is now 8"),
+        (replace(SETTINGS, dedupe_ids=2_048), "dedupe_ids 1024 is now 2048"),
+    ],
+    ids=["shards", "partitions", "dedupe_ids"],
+)
+def test_other_settings_are_refused_with_what_to_do(tmp_path: Path, other: StoreSettings, said: str) -> None:
+    made(tmp_path / "r")
+    with pytest.raises(StoreMismatchError, match=said) as refused:
+        made(tmp_path / "r", other)
+    assert "move the folder away" in str(refused.value)
+
+
+@pytest.fixture
+def _no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.fence.WAIT_S", 0.0)
+
+
+@pytest.mark.usefixtures("_no_wait")
+def test_a_second_flow_on_the_same_folder_is_refused_and_told_who_has_it(tmp_path: Path) -> None:
+    with Fence(tmp_path), pytest.raises(FencedError, match=f"process {os.getpid()}"), Fence(tmp_path):
+        pass
+
+
+@pytest.mark.usefixtures("_no_wait")
+def test_processes_of_a_cluster_share_a_folder_but_not_a_number(tmp_path: Path) -> None:
+    with Fence(tmp_path, 0), Fence(tmp_path, 1):
+        with pytest.raises(FencedError), Fence(tmp_path, 1):
+            pass
+        with pytest.raises(FencedError), Fence(tmp_path):
+            pass
+
+
+@pytest.mark.usefixtures("_no_wait")
+def test_a_child_that_outlives_its_killed_parent_still_holds_the_folder(tmp_path: Path) -> None:
+    fence = Fence(tmp_path)
+    fence.__enter__()
+    sleeper = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+    with subprocess.Popen(sleeper, stdin=subprocess.PIPE, pass_fds=fence.inheritable()) as child:
+        fence.__exit__(None, None, None)
+        with pytest.raises(FencedError), Fence(tmp_path):
+            pass
+        child.communicate(b"")
+    with Fence(tmp_path):
+        pass
