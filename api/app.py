@@ -17,6 +17,7 @@ from api.live.hub import LiveHub
 from api.live.routes import live_routes
 from api.openrtb.bidder import Bidder
 from api.openrtb.routes import openrtb_routes
+from api.openrtb.shading import LearnedShading
 from api.problems import Problem
 from api.serving import MemoryServing, spendable_of
 from api.wiring import OpenRtb, Wiring
@@ -63,7 +64,10 @@ def create_app(wiring: Wiring) -> FastAPI:
 
 
 def _bidder(wiring: Wiring, setup: OpenRtb, following: Following) -> Bidder:
+    shading = LearnedShading()
     return Bidder(
+        shade=shading.shade,
+        learn=shading.learn,
         roster=following.roster,
         serving=following.serving,
         now_ms=wiring.now_ms,

@@ -10,7 +10,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator
 from typing import Final
 
-from api.live.points import PointRing
+from api.live.points import STEP_MS, PointRing
 from api.live.rows import encode_row, with_spark
 from schemas.decisions import Decision
 from schemas.kpis import Counters
@@ -37,9 +37,10 @@ class Entry:
 
     def put(self, row: CampaignLive, seq: int) -> None:
         """Take the new row over the old."""
-        if self.seq == 0 or row.total != self.row.total:
-            # A definition without events has no event time yet.
-            self.event_ms = row.now_ms if row.total != _NOTHING else 0
+        if self.seq == 0:
+            self.event_ms = _last_event_ms(row)
+        elif row.total != self.row.total:
+            self.event_ms = row.now_ms
         self.row, self.seq, self._encoded = row, seq, None
         self.points.put(row.windows)
 
@@ -55,6 +56,17 @@ class Entry:
 
 
 _NOTHING: Final = Counters()
+
+
+def _last_event_ms(row: CampaignLive) -> int:
+    """When the newest event of a row seen for the first time came, by the log's clock; 0 without events.
+
+    The end of its newest window, which is event time, moved by as much as event time is behind the clock.
+    """
+    if row.total == _NOTHING:
+        return 0
+    newest_end_ms = max((start_ms for start_ms, _ in row.windows), default=row.watermark_ms) + STEP_MS
+    return min(row.now_ms, newest_end_ms + row.now_ms - row.watermark_ms)
 
 
 class Recent:

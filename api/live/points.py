@@ -38,9 +38,12 @@ class PointRing:
     def put(self, windows: Iterable[tuple[int, Counters]]) -> None:
         """Take in windows (start, counters): a newer state of a window that is there, or one after the newest.
 
-        Older windows that are not there are left out: a spark line does not grow into the past.
+        Older windows that are not there are left out: a spark line does not grow into the past. So is a start before
+        1970, which no window has.
         """
         for start_ms, counters in sorted(windows, key=lambda window: window[0]):
+            if not 0 < start_ms < _UINT32_MAX * STEP_MS:
+                continue
             index = start_ms // STEP_MS
             place = self._place_of(index)
             if place is not None:

@@ -76,6 +76,17 @@ def test_the_event_time_of_a_campaign_moves_only_when_its_counters_do() -> None:
     assert entry.event_ms == NOW_MS + 9_500
 
 
+def test_a_campaign_that_was_idle_before_the_hub_started_is_not_shown_as_fresh() -> None:
+    board = Board()
+    row = live_row("c1", 1_000, NOW_MS)
+    row.now_ms, row.watermark_ms = NOW_MS + 3_600_000, NOW_MS + 3_600_000
+    board.put_row(row)
+    board.put_row(live_row("c2", 0, NOW_MS))
+    campaigns = board.organisation("default").campaigns
+    assert campaigns["c1"].event_ms == NOW_MS + 10_000
+    assert campaigns["c2"].event_ms == 0
+
+
 def test_a_decision_that_the_flow_writes_again_is_shown_once() -> None:
     board = Board()
     for _ in range(2):

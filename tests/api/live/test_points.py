@@ -39,9 +39,15 @@ def test_an_idle_window_is_zero_in_the_spark_line() -> None:
     assert spend == [0] * (SPARK_POINTS - 3) + [5, 0, 6]
 
 
+def test_a_window_that_no_clock_can_have_is_left_out() -> None:
+    ring = PointRing()
+    ring.put([(-10_000, Counters()), (0, Counters()), (2**62, Counters()), window(100, 5)])
+    assert [point[5] for point in ring] == [5]
+
+
 def test_a_count_beyond_four_billion_does_not_break_the_ring() -> None:
     ring = PointRing()
-    ring.put([(0, Counters(impressions=2**40, spend_micros=2**60))])
+    ring.put([(STEP_MS, Counters(impressions=2**40, spend_micros=2**60))])
     assert next(iter(ring))[1:7:4] == (2**32 - 1, 2**60)
 
 
