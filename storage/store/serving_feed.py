@@ -6,15 +6,18 @@ import logging
 import threading
 from typing import Final
 
+import msgspec
 import redis
 
 from schemas import topics
-from schemas.log import Log, LogUnavailableError, OffsetGoneError
+from schemas.live import CampaignLive, LiveFrame, decode_live
+from schemas.log import Chunk, Log, LogUnavailableError, OffsetGoneError
 from schemas.serving import Serving
 from storage import metrics
 from storage.serving import RedisServing, ServingStore
 from storage.serving_fold import ServingFold
 from storage.store.feed import BACKOFF_S
+from storage.store.tables import decoded
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +31,46 @@ def _bad(topic: str, error: Exception) -> None:
     _log.warning("a record of topic %s was left out: %s", topic, error)
 
 
+class Spendable:
+    """What each campaign may still spend, from topic `live`: only the dataflow knows it. It is lost with this process
+    and told again by the campaign's next live row."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._position = log.end(topics.LIVE, 0)
+        self._micros: dict[tuple[str, str], int | None] = {}
+
+    def refresh(self) -> set[tuple[str, str]]:
+        """Take what is new; returns the campaigns that may now spend another amount. Raises LogUnavailableError."""
+        changed = set()
+        while (chunk := self._chunk()) is not None:
+            for record in decoded(topics.LIVE, chunk.records(), decode_live):
+                for row in record.rows if isinstance(record, LiveFrame) else []:
+                    key, micros = (row.org_id, row.campaign_id), spendable_of(row)
+                    if self._micros.get(key) != micros:
+                        self._micros[key] = micros
+                        changed.add(key)
+            self._position = chunk.next_offset
+        return changed
+
+    def _chunk(self) -> Chunk | None:
+        try:
+            return self._log.read(topics.LIVE, 0, self._position, _READ_BYTES)
+        except OffsetGoneError as gone:
+            self._position = gone.begin
+            return self._log.read(topics.LIVE, 0, self._position, _READ_BYTES)
+
+    def added_to(self, state: Serving) -> Serving:
+        """The state with what its campaign may spend."""
+        return msgspec.structs.replace(state, spendable_micros=self._micros.get((state.org_id, state.campaign_id)))
+
+
+def spendable_of(row: CampaignLive) -> int | None:
+    """What is left of the tightest budget, less what is in flight; None without a budget."""
+    left = [budget.budget_micros - budget.spent_micros - budget.in_flight_micros for budget in row.budgets]
+    return max(0, min(left)) if left else None
+
+
 class ServingFeed:
     """Folds both topics from their beginning; once it is where they ended when it began, writes all, then changes."""
 
@@ -39,18 +82,29 @@ class ServingFeed:
         self._targets = {topic: log.end(topic, 0) for topic in self._positions}
         self._unwritten: dict[tuple[str, str], Serving] = {}
         self._caught_up = False
+        self._spendable = Spendable(log)
+        self._states: dict[tuple[str, str], Serving] = {}
 
     def step(self) -> None:
         """Take what is new and write it. Raises redis.RedisError and LogUnavailableError; then call it again."""
         changed = self._taken(topics.CONTROL, 0.0) + self._taken(topics.DECISIONS, _WAIT_S)
+        respent = self._spendable.refresh()
         if self._caught_up:
-            self._unwritten |= {(state.org_id, state.campaign_id): state for state in changed}
+            self._note(changed)
+            self._note([self._states[key] for key in respent if key in self._states])
         elif all(position >= self._targets[topic] for topic, position in self._positions.items()):
             self._caught_up = True
-            self._unwritten = {(state.org_id, state.campaign_id): state for state in self._fold.snapshot()}
+            self._note(self._fold.snapshot())
         if self._unwritten:
             metrics.SERVED.inc(self._store.put(self._unwritten.values()))
             self._unwritten = {}
+
+    def _note(self, states: list[Serving]) -> None:
+        """Have the states written, with what their campaigns may spend."""
+        for state in states:
+            key = state.org_id, state.campaign_id
+            self._states[key] = state
+            self._unwritten[key] = self._spendable.added_to(state)
 
     def _taken(self, topic: str, wait_s: float) -> list[Serving]:
         try:

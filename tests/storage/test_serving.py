@@ -11,6 +11,8 @@ import pytest
 from schemas import topics
 from schemas.control import CampaignRecord, OverrideRecord, encode_control
 from schemas.decisions import Decision, Kind, Reason, encode_decision
+from schemas.kpis import Counters
+from schemas.live import BudgetState, CampaignLive, LiveFrame, encode_live
 from schemas.serving import Serving
 from storage.serving import KEY, MemoryServing, RedisServing, ServingStore
 from storage.store.serving_feed import ServingFeed
@@ -168,6 +170,36 @@ def test_what_changed_while_the_feed_was_down_is_written_when_it_is_back() -> No
     after = feed.take(control=[campaign(version=2, currency="USD")])
     assert (after.currency, after.bid_micros, after.paused) == ("USD", 49, True)
     assert after.seq > before.seq
+
+
+def live(*left: tuple[int, int, int]) -> bytes:
+    """A live row of c1 with budgets of (budget, spent, in flight)."""
+    budgets = [
+        BudgetState(
+            period="day", budget_micros=budget, spent_micros=spent, in_flight_micros=flying, period_start_ms=0,
+            period_end_ms=None,
+        )
+        for budget, spent, flying in left
+    ]  # fmt: skip
+    row = CampaignLive(
+        org_id="acme", campaign_id="c1", name="C", currency="EUR", time_zone="UTC", state="active", state_reason=None,
+        version=1, watermark_ms=0, now_ms=0, today=Counters(), total=Counters(), rolling={}, windows=[],
+        budgets=budgets,
+    )  # fmt: skip
+    return encode_live(LiveFrame(now_ms=0, rows=[row]))
+
+
+@pytest.mark.parametrize(
+    ("budgets", "left"),
+    [([(100, 60, 15), (1_000, 60, 15)], 25), ([(100, 99, 15)], 0), ([], None)],
+    ids=["the tightest budget less what is in flight", "never below zero", "without a budget nothing is said"],
+)
+def test_what_may_be_spent_follows_the_live_rows(budgets: list[tuple[int, int, int]], left: int | None) -> None:
+    feed = Feed()
+    feed.take(control=[campaign()])
+    feed.log.append(topics.LIVE, 0, [live(*budgets)])
+    assert feed.take().spendable_micros == left
+    assert feed.take(decisions=[decision(1, Kind.PAUSE)]).spendable_micros == left
 
 
 def test_a_record_that_is_none_is_left_out() -> None:
