@@ -81,3 +81,16 @@ def openrtb(
 
     with tempfile.TemporaryDirectory(prefix="penstock-openrtb-") as folder:
         typer.echo(msgspec.json.encode(measure(rate, seconds, Path(folder))))
+
+
+@app.command()
+def restart(
+    event_ids: Annotated[int, typer.Option(min=1, help="Known event ids, each of another person.")] = 1_000_000,
+    campaigns: Annotated[int, typer.Option(min=1, help="Campaigns in state.")] = 10_000,
+) -> None:
+    """Kill a flow that holds much state and time its way from start to first decision; prints one line of JSON."""
+    import msgspec
+
+    from benchmarks.restart import measure
+
+    typer.echo(msgspec.json.encode(measure(event_ids, campaigns)))

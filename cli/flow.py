@@ -79,6 +79,7 @@ def _run(
         process=process_id or 0,
         shared=shared,
         metrics_port=settings.metrics_port,
+        metrics_host=settings.host,
         until_end=until_end,
         journals=not replay,
     )

@@ -21,6 +21,9 @@ _LOOK_S: Final = 0.05
 
 _log = logging.getLogger(__name__)
 
+# A process that ends with this code cannot run as it is set up; starting it again would not help.
+REFUSED: Final = 2
+
 # The words of the command that runs process `number` of a cluster at `addresses`.
 Command = Callable[[int, Sequence[str]], Sequence[str]]
 
@@ -46,10 +49,9 @@ def supervise(command: Command, processes: int, *, stop: threading.Event, held: 
     restarts = 0
     while True:
         began_s = time.monotonic()
-        if _run_once(command, processes, stop, held):
-            return 0
-        if stop.is_set():
-            return 1
+        code = _run_once(command, processes, stop, held)
+        if code in (0, REFUSED) or stop.is_set():
+            return code
         restarts = 0 if time.monotonic() - began_s > HEALTHY_S else restarts
         wait_s = BACKOFF_S[min(restarts, len(BACKOFF_S) - 1)]
         restarts += 1
@@ -58,19 +60,21 @@ def supervise(command: Command, processes: int, *, stop: threading.Event, held: 
             return 0
 
 
-def _run_once(command: Command, processes: int, stop: threading.Event, held: Sequence[int]) -> bool:
-    """True when all processes ended well."""
+def _run_once(command: Command, processes: int, stop: threading.Event, held: Sequence[int]) -> int:
+    """0 when all processes ended well, REFUSED when one cannot run, else 1."""
     addresses = free_addresses(processes)
     members = [_start(command(number, addresses), held) for number in range(processes)]
     try:
         while not stop.is_set():
             codes = [member.poll() for member in members]
-            if all(code == 0 for code in codes):
-                return True
+            if REFUSED in codes:
+                return REFUSED
             if any(code is not None and code != 0 for code in codes):
-                return False
+                return 1
+            if None not in codes:
+                return 0
             stop.wait(_LOOK_S)
-        return _end(members)
+        return 0 if _end(members) else 1
     finally:
         _kill(members)
 

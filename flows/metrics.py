@@ -118,6 +118,6 @@ class Meter:
         """Mean size of an event so far; 1 before the first."""
         return self.bytes / self.lines if self.lines else 1.0
 
-    def serve(self, port: int) -> None:
-        """Answer Prometheus on this port, on every interface of loopback."""
-        start_http_server(port, addr="127.0.0.1", registry=self.registry)
+    def serve(self, host: str, port: int) -> None:
+        """Answer Prometheus at this address."""
+        start_http_server(port, addr=host, registry=self.registry)

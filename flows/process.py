@@ -50,6 +50,7 @@ class ProcessSettings:
     shared: bool = True
     # 0: no metrics. The process number is added.
     metrics_port: int = 0
+    metrics_host: str = "127.0.0.1"
     until_end: bool = False
     journals: bool = True
     span_bytes: int = SPAN_BYTES
@@ -121,7 +122,7 @@ def run(log: Log, settings: ProcessSettings, *, ready: Callable[[], None] = lamb
         ),
     )
     if settings.metrics_port:
-        meter.serve(settings.metrics_port + settings.process)
+        meter.serve(settings.metrics_host, settings.metrics_port + settings.process)
     clock = SystemClock()
     status = StatusReporter(log, meter, clock, settings.process)
     status.start()

@@ -7,17 +7,19 @@ import random
 import signal
 import subprocess
 import time
+import uuid
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from ingest.local_log import LocalLog
 from schemas.kpis import Verdicts
 from schemas.log import Log
 from schemas.topics import EVENTS, VERDICTS
 from tests.support import flow_runs
 from tests.support.flow_child import FlowSpec
+from tests.support.memory_log import MemoryLog
 
 EVENTS_TOTAL = 300_000
 PARTITIONS = 3
@@ -30,16 +32,43 @@ STEP_DEADLINE_S = 60.0
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> LocalLog:
-    """The log of a run that nothing disturbed."""
-    spec = FlowSpec(root=str(tmp_path_factory.mktemp("undisturbed")), partitions=PARTITIONS, until_end=True)
+@dataclass(frozen=True)
+class Undisturbed:
+    """A run that nothing disturbed, and how to open another log of the same kind."""
+
+    kind: str
+    log: Log
+    bootstrap: str = ""
+
+    def spec(self, root: Path, processes: int = 1) -> FlowSpec:
+        """A flow on a fresh log of this kind; a cluster has more shards than processes."""
+        shards = 1 if processes == 1 else 2 * processes
+        prefix = f"kill{uuid.uuid4().hex[:10]}." if self.bootstrap else ""
+        if self.bootstrap:
+            from ingest.kafka_topics import ensure_topics
+
+            ensure_topics(self.bootstrap, PARTITIONS, prefix=prefix)
+        return FlowSpec(
+            root=str(root),
+            partitions=PARTITIONS,
+            bootstrap=self.bootstrap,
+            prefix=prefix,
+            processes=processes,
+            shards=shards,
+        )
+
+
+@pytest.fixture(scope="module", params=["local", "kafka"])
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Undisturbed:
+    """The log of an undisturbed run. Causes are named by log offsets, so each kind of log needs its own."""
+    bootstrap = request.getfixturevalue("kafka_bootstrap") if request.param == "kafka" else ""
+    fresh = Undisturbed(request.param, MemoryLog(), bootstrap)
+    spec = msgspec.structs.replace(fresh.spec(tmp_path_factory.mktemp("undisturbed")), until_end=True)
     log = spec.open_log()
     flow_runs.define_all(log, DAILY_BUDGET_MICROS)
     assert flow_runs.fill(log, flow_runs.event_lines(EVENTS_TOTAL, SEED)) == EVENTS_TOTAL
     subprocess.run(spec.command(), check=True, timeout=STEP_DEADLINE_S)
-    assert isinstance(log, LocalLog)
-    return log
+    return Undisturbed(request.param, log, bootstrap)
 
 
 class Progress:
@@ -64,45 +93,30 @@ class Progress:
 
 
 @pytest.mark.parametrize("processes", [1, 2], ids=["one process", "a cluster of two"])
-@pytest.mark.parametrize("kind", ["local", "kafka"])
-def test_ten_kills_change_no_total_and_no_decision(
-    kind: str, processes: int, undisturbed: LocalLog, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    spec = _spec(kind, processes, tmp_path, request)
+def test_ten_kills_change_no_total_and_no_decision(undisturbed: Undisturbed, processes: int, tmp_path: Path) -> None:
+    spec = undisturbed.spec(tmp_path, processes)
     log = spec.open_log()
     flow_runs.define_all(log, DAILY_BUDGET_MICROS)
-    flow_runs.copy(undisturbed, log, EVENTS)
-    rng = random.Random(f"{SEED} {kind} {processes}")
+    flow_runs.copy(undisturbed.log, log, EVENTS)
+    rng = random.Random(f"{SEED} {undisturbed.kind} {processes}")
     progress = Progress(log)
     for share in sorted(rng.uniform(0.02, 0.95) for _ in range(KILLS)):
         _run_until(spec, progress, share, rng)
     subprocess.run(msgspec.structs.replace(spec, until_end=True).command(), check=True, timeout=STEP_DEADLINE_S)
-    assert flow_runs.decisions(log) == flow_runs.decisions(undisturbed)
-    assert flow_runs.windows(log) == flow_runs.windows(undisturbed)
-    assert len(flow_runs.dead_letter_ids(log)) == len(flow_runs.dead_letter_ids(undisturbed))
-    assert [len(found) for found in flow_runs.judged(log)] == [len(found) for found in flow_runs.judged(undisturbed)]
+    assert flow_runs.decisions(log) == flow_runs.decisions(undisturbed.log)
+    assert flow_runs.windows(log) == flow_runs.windows(undisturbed.log)
+    assert flow_runs.judged(log) == flow_runs.judged(undisturbed.log)
+    assert flow_runs.dead_letter_ids(log) == flow_runs.dead_letter_ids(undisturbed.log)
+    log.close()
 
 
-def test_the_undisturbed_run_has_pauses_resumes_duplicates_and_dead_letters(undisturbed: LocalLog) -> None:
-    kinds = {msgspec.json.decode(record)["kind"] for record in flow_runs.decisions(undisturbed).values()}
-    duplicates, dead = flow_runs.judged(undisturbed)
+def test_the_undisturbed_run_has_pauses_resumes_duplicates_and_dead_letters(undisturbed: Undisturbed) -> None:
+    kinds = {msgspec.json.decode(record)["kind"] for record in flow_runs.decisions(undisturbed.log).values()}
+    duplicates, dead = flow_runs.judged(undisturbed.log)
     assert {"pause", "resume"} <= kinds
     assert len(duplicates) > 5_000
     assert len(dead) > 1_000
-    assert len(flow_runs.dead_letter_ids(undisturbed)) == len(dead)
-
-
-def _spec(kind: str, processes: int, folder: Path, request: pytest.FixtureRequest) -> FlowSpec:
-    shards = 4 if processes > 1 else 1
-    spec = FlowSpec(root=str(folder), partitions=PARTITIONS, processes=processes, shards=shards)
-    if kind == "local":
-        return spec
-    from ingest.kafka_topics import ensure_topics
-
-    bootstrap: str = request.getfixturevalue("kafka_bootstrap")
-    prefix: str = request.getfixturevalue("kafka_prefix")
-    ensure_topics(bootstrap, PARTITIONS, prefix=prefix)
-    return msgspec.structs.replace(spec, bootstrap=bootstrap, prefix=prefix)
+    assert len(flow_runs.dead_letter_ids(undisturbed.log)) == len(dead)
 
 
 def _run_until(spec: FlowSpec, progress: Progress, share: float, rng: random.Random) -> None:
