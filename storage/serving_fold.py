@@ -12,6 +12,7 @@ from schemas import topics
 from schemas.campaigns import CampaignStatus, Strategy
 from schemas.control import CampaignRecord, DecisionWordRecord, OverrideRecord, decode_control
 from schemas.decisions import Decision, Kind, Mode, Reason, decode_decision
+from schemas.live import CampaignLive
 from schemas.log import Chunk
 from schemas.serving import Serving
 
@@ -66,6 +67,12 @@ class _State:
             decided_ms=self.decided_ms,
             decision_id=self.decision_id,
         )
+
+
+def spendable_of(row: CampaignLive) -> int | None:
+    """What is left of the tightest budget, less what is in flight; None without a budget."""
+    left = [budget.budget_micros - budget.spent_micros - budget.in_flight_micros for budget in row.budgets]
+    return max(0, min(left)) if left else None
 
 
 class ServingFold:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Final
@@ -20,6 +21,8 @@ from storage.store.feed import CHUNK_BYTES, Tail
 from storage.store.spans import Decided, Spans
 from storage.store.tables import decoded
 from storage.store.zones import Zones
+
+_log = logging.getLogger(__name__)
 
 # Verdicts are read on only while fewer numbers than this wait (spans, and events listed in them), or while none of them
 # can be acted on: so a long absence is made good in bounded memory.
@@ -55,10 +58,12 @@ class EventFeed:
         self._committed: dict[tuple[str, int], int] = {}
         # Nothing could be stored in the last step.
         self._stuck = False
+        self._verdicts_at_end = False
 
     def step(self, client: Client) -> bool:
         """Take verdicts, store what they decide, reconcile, commit; True when there is more to do at once."""
         more = self._take_verdicts()
+        self._verdicts_at_end = not more
         before = [spans.done for spans in self._spans]
         for spans, tail in zip(self._spans, self._tails, strict=True):
             more = self._store(client, spans, tail) or more
@@ -109,9 +114,9 @@ class EventFeed:
         length = decided.next_offset - decided.first_offset
         return min(CHUNK_BYTES, length) if tail.offsets_are_bytes else CHUNK_BYTES
 
-    @staticmethod
-    def _cross_gap(spans: Spans, tail: Tail) -> None:
-        """Offsets without records (a broker's own marks, or what retention removed) have no verdict."""
+    def _cross_gap(self, spans: Spans, tail: Tail) -> None:
+        """Offsets without records (a broker's own marks, or what retention removed) have no verdict; neither have
+        events whose verdicts retention removed: they stay unstored, counted and logged."""
         gap_end = spans.gap_end()
         if gap_end is None:
             return
@@ -119,6 +124,10 @@ class EventFeed:
         chunk = tail.read(1)
         first = tail.position if chunk is None else int(chunk.offsets[0]) if chunk.offsets is not None else spans.done
         spans.advance(min(first, gap_end))
+        if self._verdicts.lost and self._verdicts_at_end and spans.done < gap_end:
+            metrics.LOST.labels(topics.EVENTS).inc(gap_end - spans.done)
+            _log.error("events/%d: %d to %d have no verdict and are not stored", tail.partition, spans.done, gap_end)
+            spans.advance(gap_end)
         tail.position = spans.done
 
     def _note_late(self, moments: list[tuple[str, str, int]]) -> None:

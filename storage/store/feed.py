@@ -73,6 +73,8 @@ class Tail:
         self._record_bytes = _RECORD_BYTES
         # False until a chunk has said so.
         self.offsets_are_bytes = False
+        # Retention removed records that were not read.
+        self.lost = False
 
     def read(self, max_bytes: int) -> Chunk | None:
         """The next records; the position stays. What retention removed is skipped, counted and logged."""
@@ -82,6 +84,7 @@ class Tail:
             metrics.LOST.labels(self.topic).inc(gone.begin - self.position)
             _log.error("%s: what was before it is not stored", gone)
             self.position = gone.begin
+            self.lost = True
             return None
         if chunk is not None:
             self.offsets_are_bytes = chunk.offsets is None

@@ -10,12 +10,12 @@ import msgspec
 import redis
 
 from schemas import topics
-from schemas.live import CampaignLive, LiveFrame, decode_live
+from schemas.live import LiveFrame, decode_live
 from schemas.log import Chunk, Log, LogUnavailableError, OffsetGoneError
 from schemas.serving import Serving
 from storage import metrics
 from storage.serving import RedisServing, ServingStore
-from storage.serving_fold import ServingFold
+from storage.serving_fold import ServingFold, spendable_of
 from storage.store.feed import BACKOFF_S
 from storage.store.tables import decoded
 
@@ -63,12 +63,6 @@ class Spendable:
     def added_to(self, state: Serving) -> Serving:
         """The state with what its campaign may spend."""
         return msgspec.structs.replace(state, spendable_micros=self._micros.get((state.org_id, state.campaign_id)))
-
-
-def spendable_of(row: CampaignLive) -> int | None:
-    """What is left of the tightest budget, less what is in flight; None without a budget."""
-    left = [budget.budget_micros - budget.spent_micros - budget.in_flight_micros for budget in row.budgets]
-    return max(0, min(left)) if left else None
 
 
 class ServingFeed:

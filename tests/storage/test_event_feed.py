@@ -166,6 +166,20 @@ def test_what_retention_removed_is_skipped_and_the_rest_is_stored(
     assert [id_ for (id_,) in store.database.rows(STORED)] == [event.event_id for event in events(10, seed=2)]
 
 
+def test_events_whose_verdicts_retention_removed_do_not_hold_up_the_rest(
+    store: Store, flow: SmallFlow, log: MemoryLog
+) -> None:
+    flow.send(events(10))
+    kept_from = log.end(topics.VERDICTS, 0)
+    flow.send(events(10, seed=2))
+    log.drop_before(topics.VERDICTS, 0, kept_from)
+    store.catch_up()
+    flow.send(events(10, seed=3))
+    store.catch_up()
+    kept = [*events(10, seed=2), *events(10, seed=3)]
+    assert [id_ for (id_,) in store.database.rows(STORED)] == [event.event_id for event in kept]
+
+
 def test_the_commit_never_runs_ahead_of_what_is_stored(store: Store, flow: SmallFlow, log: MemoryLog) -> None:
     whole = flow.send(events(10))
     log.append(topics.EVENTS, 0, [encode_event(event) for event in events(10, seed=2)])
