@@ -96,9 +96,10 @@ def learn_traffic(traffic: Traffic, start_ms: int, end_ms: int, count: float, ti
 
 
 def hourly_rates(traffic: Traffic, day_parts: frozenset[int] | None = None) -> NDArray[np.float64]:
-    """Expected traffic per hour of each hour of the week; shape (168,). Hours outside the day parts have none.
+    """Expected traffic of each hour of the week, in mean hours: 1 is the average over the week; shape (168,).
 
-    Nothing seen: 1 everywhere, so that shares follow the clock.
+    Hours outside the day parts have none. Only the shape is given, because the level of what is counted (auctions,
+    impressions) becomes known only after a campaign began. Nothing seen: 1 everywhere, so that shares follow the clock.
     """
     count, hours = np.array(traffic.count), np.array(traffic.hours)
     total = hours.sum()
@@ -107,6 +108,7 @@ def hourly_rates(traffic: Traffic, day_parts: frozenset[int] | None = None) -> N
     day_count, day_hours = count.reshape(7, 24).sum(axis=0), hours.reshape(7, 24).sum(axis=0)
     by_day_hour = (day_count + _PRIOR_HOURS * mean) / (day_hours + _PRIOR_HOURS)
     rates: NDArray[np.float64] = (count + _PRIOR_HOURS * np.tile(by_day_hour, 7)) / (hours + _PRIOR_HOURS)
+    rates /= rates.mean()
     if day_parts is not None:
         rates = np.where(np.isin(np.arange(HOURS_OF_WEEK), list(day_parts)), rates, 0.0)
     return rates

@@ -133,6 +133,8 @@ def _learn_outcome(after: CampaignState, seen: Observation, rules: Rules) -> Non
         due = seen.impressions * after.response_clicks / after.response_impressions
     if learned >= max(rules.bidding.learning_events, 20):
         after.breaker = watch_outcome(after.breaker, due, seen.conversions if rules.counts_conversions else seen.clicks)
+    if rules.counts_conversions:
+        after.delays = observe_clicks(after.delays, now_ms, seen.clicks, believed=not after.breaker.open)
     if after.breaker.open:
         return
     after.response_impressions += seen.impressions
@@ -143,8 +145,7 @@ def _learn_outcome(after: CampaignState, seen: Observation, rules: Rules) -> Non
         after.response_clicks *= kept
     if not rules.counts_conversions:
         return
-    clicked = observe_clicks(after.delays, now_ms, seen.clicks)
-    after.delays = observe_conversions(clicked, seen.conversions, seen.conversion_delays_ms)
+    after.delays = observe_conversions(after.delays, seen.conversions, seen.conversion_delays_ms)
     after.goal_spend += seen.spend_micros
     after.goal_conversions += seen.conversions
     after.goal_revenue += seen.revenue_micros

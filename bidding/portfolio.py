@@ -58,11 +58,16 @@ def _value_a_budget(member: Member, rate: float) -> float:
     return shrunk * member.budget_micros * member.event_value
 
 
-def _share_for(value: float, budget: float, price: float, limited: bool) -> float:
-    """The share of today's budget at which the marginal return falls to `price`."""
-    share = float((_RETURN_POWER * value / (budget * price)) ** (1.0 / (1.0 - _RETURN_POWER)))
+def _log_return(value: float, budget: float) -> float:
+    """Log of the marginal return at today's budget, a value a micro; very low where nothing is won."""
+    return math.log(max(_RETURN_POWER * value / budget, 1e-300))
+
+
+def _share_for(log_return: float, log_price: float, limited: bool) -> float:
+    """The share of today's budget at which the marginal return falls to the price."""
+    log_share = (log_return - log_price) / (1.0 - _RETURN_POWER)
     top = 1.0 + STEP_SHARE if limited else 1.0
-    return min(max(share, 1.0 - STEP_SHARE), top)
+    return min(max(math.exp(min(max(log_share, -1.0), 1.0)), 1.0 - STEP_SHARE), top)
 
 
 def reallocate(members: Sequence[Member]) -> Reallocation | None:
@@ -74,16 +79,13 @@ def reallocate(members: Sequence[Member]) -> Reallocation | None:
     rate = events / spend
     values = [_value_a_budget(m, rate) for m in members]
     total = sum(m.budget_micros for m in members)
-    low, high = -60.0, 30.0
-    for _ in range(80):
+    returns = [_log_return(v, m.budget_micros) for m, v in zip(members, values, strict=True)]
+    low, high = min(returns) - 1.0, max(returns) + 1.0
+    for _ in range(60):
         middle = 0.5 * (low + high)
-        wanted = sum(
-            m.budget_micros * _share_for(v, m.budget_micros, math.exp(middle), m.limited)
-            for m, v in zip(members, values, strict=True)
-        )
+        wanted = sum(m.budget_micros * _share_for(r, middle, m.limited) for m, r in zip(members, returns, strict=True))
         low, high = (middle, high) if wanted > total else (low, middle)
-    price = math.exp(high)
-    shares = [_share_for(v, m.budget_micros, price, m.limited) for m, v in zip(members, values, strict=True)]
+    shares = [_share_for(r, high, m.limited) for m, r in zip(members, returns, strict=True)]
     after = [int(m.budget_micros * share) for m, share in zip(members, shares, strict=True)]
     gains = [v * (share**_RETURN_POWER - 1.0) for v, share in zip(values, shares, strict=True)]
     # A return's relative error is one over the root of its events, the prior's included.

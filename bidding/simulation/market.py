@@ -35,11 +35,11 @@ class Bought(NamedTuple):
 
 def market_conditions(scenario: Scenario, rng: np.random.Generator) -> Conditions:
     """The market's course, drawn once: the same for every strategy with the same seed."""
-    steps = scenario.days * DAY_MS // STEP_MS
+    hours = (scenario.end_ms - scenario.start_ms) // HOUR_MS
+    steps = hours * HOUR_MS // STEP_MS
     elapsed = np.arange(steps) * STEP_MS
     by_hour = [
-        DAILY_RHYTHM[hour_of_week(scenario.start_ms + int(h) * HOUR_MS, scenario.time_zone) % 24]
-        for h in range(scenario.days * 24)
+        DAILY_RHYTHM[hour_of_week(scenario.start_ms + int(h) * HOUR_MS, scenario.time_zone) % 24] for h in range(hours)
     ]
     per_step = scenario.auctions_a_day * STEP_MS / HOUR_MS
     auctions = per_step * np.repeat(by_hour, HOUR_MS // STEP_MS)

@@ -16,7 +16,7 @@ from bidding.observation import Observation
 from bidding.pacing import spendable_micros
 from bidding.proposal import Proposal
 from bidding.simulation.market import STEP_MS, Bought, Conditions, Offer, buy, expected_offer, market_conditions
-from bidding.simulation.scenarios import DAY_MS, Scenario
+from bidding.simulation.scenarios import Scenario
 from bidding.state import CampaignState
 from schemas.campaigns import Bidding, Strategy
 from schemas.decisions import Kind
@@ -210,7 +210,7 @@ def hindsight_impressions(scenario: Scenario, bidding: Bidding, conditions: Cond
     would exceed; the market known. Equal marginal cost on all days is what the optimum has."""
     bids = np.exp(np.linspace(np.log(scenario.price_micros) - 4.0, np.log(scenario.price_micros) + 4.0, 400))
     offers: list[list[Offer]] = []
-    now_ms, end_ms = scenario.start_ms, scenario.start_ms + scenario.days * DAY_MS
+    now_ms, end_ms = scenario.start_ms, scenario.end_ms
     while now_ms < end_ms:
         stop_ms = min(local_day(now_ms, scenario.time_zone)[1], end_ms)
         span = slice((now_ms - scenario.start_ms) // STEP_MS, (stop_ms - scenario.start_ms) // STEP_MS)

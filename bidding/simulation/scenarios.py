@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -59,6 +59,12 @@ class Scenario:
     budgets: tuple[Shift, ...] = ()
     # Conversions in these spans are never reported.
     untracked: tuple[tuple[int, int], ...] = field(default=())
+
+    @property
+    def end_ms(self) -> int:
+        """The local midnight that ends the last day."""
+        start = datetime.fromtimestamp(self.start_ms / 1_000, UTC).astimezone(ZoneInfo(self.time_zone))
+        return round((start + timedelta(days=self.days)).timestamp() * 1_000)
 
 
 def _on_day(day: int, hour: float) -> int:

@@ -119,11 +119,16 @@ def _cohorts(delays: Delays) -> tuple[_Floats, _Floats]:
     return np.array(delays.cohort_ms), np.array(delays.cohort_clicks)
 
 
-def observe_clicks(delays: Delays, now_ms: int, clicks: int) -> Delays:
-    """Let all cohorts grow older until `now_ms`, then add the new clicks at age 0."""
+def observe_clicks(delays: Delays, now_ms: int, clicks: int, *, believed: bool = True) -> Delays:
+    """Let all cohorts grow older until `now_ms`, then add the new clicks at age 0.
+
+    With `believed` False (tracking is in doubt) time goes on but nothing is learned from conversions that did not come.
+    """
     after = delays.copy()
     at_ms, cohort_clicks = _cohorts(after)
-    exposed = np.array(after.exposed) + _exposure(at_ms, cohort_clicks, float(after.seen_ms), float(now_ms))
+    exposed = np.array(after.exposed)
+    if believed:
+        exposed += _exposure(at_ms, cohort_clicks, float(after.seen_ms), float(now_ms))
     # What forgets is the pair, so the rate of a band stays.
     kept = np.minimum(1.0, _CLICKS_KEPT / np.maximum(exposed, 1.0))
     after.exposed = (exposed * kept).tolist()
