@@ -22,3 +22,7 @@ def clickhouse() -> None:
     except OSError as error:
         typer.echo(f"penstock clickhouse: port {settings.clickhouse_port}: {error.strerror}", err=True)
         raise typer.Exit(1) from None
+    except RuntimeError as error:
+        folder = settings.data_dir / "clickhouse"
+        typer.echo(f"penstock clickhouse: {folder} cannot be opened; does another process use it? {error}", err=True)
+        raise typer.Exit(1) from None

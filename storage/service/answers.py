@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from typing import Final
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -13,6 +14,9 @@ from starlette.types import Receive, Scope, Send
 from storage.service import compression, errors
 from storage.service.engine import Answer, Connections
 from storage.service.errors import refused
+
+# A client that takes no byte for this long gives its connection to the engine up.
+SEND_S_MAX: Final = 30.0
 
 
 class Lane:
@@ -78,7 +82,8 @@ class AnswerResponse(Response):
                 block = await loop.run_in_executor(self._lane.executor, next, blocks, None)
                 if block is None:
                     break
-                await send({"type": "http.response.body", "body": block, "more_body": True})
+                async with asyncio.timeout(SEND_S_MAX):
+                    await send({"type": "http.response.body", "body": block, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
         finally:
             gone.cancel()

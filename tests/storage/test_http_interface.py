@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import threading
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -206,3 +207,15 @@ def test_the_engines_own_block_compression_is_refused_by_name(service: ChdbServi
     answer = ask(service, "SELECT 1", **{parameter: "1"})
     assert answer.headers["x-clickhouse-exception-code"] == "89"
     assert f"{parameter}=0" in answer.text
+
+
+def test_a_second_service_on_the_same_folder_says_so_and_ends(tmp_path: Path) -> None:
+    first, second = ChdbService(tmp_path), ChdbService(tmp_path)
+    first.start()
+    try:
+        with pytest.raises(RuntimeError, match="does another process use it"):
+            second.start()
+        assert ask(first, "SELECT 1").text == "1\n"
+    finally:
+        first.kill()
+        second.kill()

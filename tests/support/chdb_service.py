@@ -60,10 +60,10 @@ class ChdbService:
 
     def kill(self) -> None:
         """SIGKILL, at once."""
-        if self._process is not None:
+        if self._process is not None and self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-            self._process = None
+        self._process = None
 
     def _answers(self) -> bool:
         try:
