@@ -18,6 +18,11 @@ describe("money", () => {
   it("a currency that the browser does not know is still shown", () => {
     expect(money(1_500_000, "not-a-code")).toBe("1.50 not-a-code");
   });
+
+  it("is plain for events without a definition, whose currency nobody knows", () => {
+    expect(money(1_234_500_000, "")).toBe("1,234.50");
+    expect(inUnitShort(1_234_500_000, "money", "")).toBe("1,234.50");
+  });
 });
 
 describe("units", () => {
@@ -60,6 +65,10 @@ describe("time", () => {
     expect(clock(summer, "Europe/Berlin")).toBe("14:00:00");
     expect(dateTime(summer, "Europe/Berlin")).toContain("CEST");
     expect(dateTime(summer, "UTC")).toContain("12:00:00 UTC");
+  });
+
+  it("that no date can have is a dash", () => {
+    expect(dateTime(2 ** 62, "UTC")).toBe("–");
   });
 
   it("falls back to UTC for a zone that the browser does not know", () => {

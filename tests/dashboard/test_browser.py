@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from schemas.control import DecisionWordRecord, decode_control
 from tests.dashboard.conftest import DASHBOARD, Site, now_ms, started
 from tests.support.live_feed import budget, feed, flow_status, live_row, pause, set_bid, store_status
 
@@ -172,6 +173,19 @@ def test_a_person_pauses_a_campaign_and_changes_its_budget(page: Page, site: Sit
     page.get_by_role("button", name="Confirm the change").click()
     expect(page.get_by_text("Budgets changed in version 2.")).to_be_visible()
     assert site.store.campaign("default", "c1").definition.daily_budget_micros == 750_500_000
+
+
+def test_a_person_undoes_a_decision(page: Page, site: Site) -> None:
+    site.define("c1")
+    decision = set_bid("c1", now_ms(), 2_100_000, 2_350_000)
+    feed(site.log, live_row("c1", 10_000, now_ms()), decision)
+    page.get_by_role("link", name="Decisions").click()
+    page.get_by_role("button", name=re.compile("Set bid.*Campaign c1")).click()
+    page.get_by_role("button", name="Undo this decision").click()
+    page.get_by_role("alertdialog").get_by_role("button", name="Undo this decision").click()
+    expect(page.get_by_text("Undo was sent")).to_be_visible()
+    records = [decode_control(record) for record in site.log.records("control")]
+    assert [each.word for each in records if isinstance(each, DecisionWordRecord)] == ["undo"]
 
 
 def test_a_refused_action_shows_its_error(page: Page, site: Site) -> None:

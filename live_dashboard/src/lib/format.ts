@@ -39,14 +39,16 @@ export function money(micros: number, currency: string, digits?: number): string
       maximumFractionDigits: most,
     }).format(amount);
   } catch {
-    return `${amount.toFixed(most)} ${currency}`;
+    // An amount of events without a definition, whose currency nobody has said.
+    const plain = numberFormat(`plain/${most}`, { minimumFractionDigits: least, maximumFractionDigits: most });
+    return `${plain.format(amount)} ${currency}`.trim();
   }
 }
 
 /** A short amount for the axis of a chart. */
 export function moneyShort(micros: number, currency: string): string {
   const amount = micros / MICROS;
-  if (amount !== 0 && Math.abs(amount) < 10) return money(micros, currency);
+  if ((amount !== 0 && Math.abs(amount) < 10) || currency.length !== 3) return money(micros, currency);
   return numberFormat(`${currency}/short`, {
     style: "currency",
     currency,
@@ -141,18 +143,28 @@ function timeFormat(zone: string, options: Intl.DateTimeFormatOptions, key: stri
   return format;
 }
 
+/** Beyond this a date cannot be formatted, and means "never". */
+const TIME_MAX = 8.64e15;
+
+function isTime(ms: number): boolean {
+  return Number.isFinite(ms) && Math.abs(ms) <= TIME_MAX;
+}
+
 /** 14:03:11 in the zone. */
 export function clock(ms: number, zone: string): string {
+  if (!isTime(ms)) return NONE;
   return timeFormat(zone, { hour: "2-digit", minute: "2-digit", second: "2-digit" }, "clock").format(ms);
 }
 
 /** 24 Mar in the zone. */
 export function day(ms: number, zone: string): string {
+  if (!isTime(ms)) return NONE;
   return timeFormat(zone, { day: "numeric", month: "short" }, "day").format(ms);
 }
 
 /** 24 Mar 2026, 14:03:11 CET: never without its zone. */
 export function dateTime(ms: number, zone: string): string {
+  if (!isTime(ms)) return NONE;
   return timeFormat(
     zone,
     {
@@ -170,6 +182,7 @@ export function dateTime(ms: number, zone: string): string {
 
 /** The zone's short name at that time, such as CET or GMT+2. */
 export function zoneName(ms: number, zone: string): string {
+  if (!isTime(ms)) return zone;
   const parts = timeFormat(zone, { timeZoneName: "short" }, "zone").formatToParts(ms);
   return parts.find((part) => part.type === "timeZoneName")?.value ?? zone;
 }

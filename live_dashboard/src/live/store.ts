@@ -32,6 +32,8 @@ export class LiveStore {
   #listeners = new Set<() => void>();
   #version = 0;
   #frameAsked = false;
+  /** Changes that came while paused: those on their way when the switch was turned, and those of a new connection. */
+  #held: [Frame, number][] = [];
 
   constructor(key: string) {
     this.#key = key;
@@ -66,6 +68,9 @@ export class LiveStore {
     this.paused = paused;
     this.pausedAtMs = Date.now();
     this.#say({ type: paused ? "pause" : "resume" });
+    if (!paused) {
+      for (const [frame, atMs] of this.#held.splice(0)) applyFrame(this.state, frame, atMs);
+    }
     this.#changed();
   }
 
@@ -88,6 +93,8 @@ export class LiveStore {
   #connect(): void {
     clearTimeout(this.#retry);
     this.#drop();
+    // What was held is asked for again, since it was never taken in.
+    this.#held = [];
     const { config, seq } = this.state;
     const url = new URL("/api/v1/live", location.href);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
@@ -128,7 +135,9 @@ export class LiveStore {
   #take(frame: Frame): void {
     const nowMs = Date.now();
     if (this.connection.status !== "live") this.#isLive(nowMs);
-    applyFrame(this.state, frame, nowMs);
+    const changes = frame.type === "delta" || frame.type === "snapshot";
+    if (this.paused && this.state.ready && changes) this.#held.push([frame, nowMs]);
+    else applyFrame(this.state, frame, nowMs);
     if (frame.type === "ping") this.#say({ type: "pong" });
     this.#watchFor((this.state.config?.heartbeat_ms ?? CONNECT_TIMEOUT_MS) * HEARTBEATS_MISSED_MAX);
     this.#changed();

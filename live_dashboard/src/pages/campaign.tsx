@@ -100,7 +100,7 @@ function Header({ row, now: offsetMs }: { row: Row; now: number }) {
           {reason && <span className="text-muted">{reason}</span>}
         </div>
         <p className="text-muted">
-          {row.currency} · {row.zone} ({zoneName(now, row.zone)}) · definition {row.version ? `version ${row.version}` : "missing"} ·{" "}
+          {row.currency || "currency unknown"} · {row.zone} ({zoneName(now, row.zone)}) · definition {row.version ? `version ${row.version}` : "missing"} ·{" "}
           {row.event_ms ? `newest event ${age(now - row.event_ms)}${now - row.event_ms >= 1_000 ? " ago" : ""}` : "no events yet"}
         </p>
       </div>

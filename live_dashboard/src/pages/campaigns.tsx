@@ -164,7 +164,7 @@ function Totals({ view, filter }: { view: View; filter: Filter }) {
           {totals(shown, span, config).map((total) => (
             <tr key={total.currency} className="text-sm font-semibold">
               <th scope="row" className="px-3 py-1 text-left font-semibold whitespace-nowrap">
-                {total.currency}{" "}
+                {total.currency || "No currency"}{" "}
                 <span className="font-normal text-muted">
                   {count(total.campaigns)}
                   <span className="max-sm:sr-only"> campaign{total.campaigns === 1 ? "" : "s"}</span>

@@ -112,15 +112,12 @@ function TableRow({ row, index, view, columns }: { row: Row; index: number; view
   return (
     <tr aria-rowindex={index} data-campaign={row.id} className="h-11 border-b border-line last:border-0 hover:bg-raised">
       <th scope="row" className="px-2 pl-3 text-left font-normal">
-        <a
-          data-row
-          href={campaignHref(row.id)}
-          title={row.name}
-          className="block truncate font-medium text-text underline-offset-2 hover:text-accent hover:underline"
-        >
-          {row.name || row.id}
+        <a data-row href={campaignHref(row.id)} title={row.name} className="group block py-0.5 outline-offset-0">
+          <span className="block truncate font-medium text-text underline-offset-2 group-hover:text-accent group-hover:underline">
+            {row.name || row.id}
+          </span>
+          <span className="block truncate text-xs leading-4 text-muted">{row.id}</span>
         </a>
-        <span className="block truncate text-xs leading-4 text-muted">{row.id}</span>
       </th>
       <td className="px-2 text-left">
         <StateBadge state={row.state} />

@@ -142,7 +142,7 @@ export function Command({ text }: { text: string }) {
   const [copied, setCopied] = useState(false);
   return (
     <div className="rounded border border-line bg-raised">
-      <pre tabIndex={0} className="overflow-x-auto p-3 font-mono text-xs text-text" aria-label="Command">
+      <pre className="p-3 font-mono text-xs break-words whitespace-pre-wrap text-text" aria-label="Command">
         {text}
       </pre>
       <div className="flex items-center gap-3 border-t border-line px-3 py-1.5">

@@ -56,7 +56,7 @@ def test_a_count_beyond_four_billion_does_not_break_the_ring() -> None:
 def test_the_ring_holds_the_last_hour_of_what_it_was_told_in_order(steps: list[tuple[int, int]]) -> None:
     ring = PointRing()
     expected: dict[int, int] = {}
-    index = 0
+    index = 1
     for ahead, spend in steps:
         index += ahead % 4
         ring.put([window(index, spend)])
