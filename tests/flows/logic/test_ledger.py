@@ -211,3 +211,26 @@ def test_a_clock_that_jumps_over_many_days_resumes_once() -> None:
     _, resume = decided(items)
     assert resume.inputs["overspend_micros"] == 50
     assert resume.effective_ms == berlin(2026, 7, 14)
+
+
+def test_an_event_ahead_of_its_day_and_week_is_spent_when_they_begin_and_not_after() -> None:
+    eve, monday = berlin(2026, 4, 19, 23, 59, 50), berlin(2026, 4, 20)
+    day_ms = 24 * HOUR_MS
+    budgets = {"daily_budget_micros": 100, "weekly_budget_micros": 150, "time_zone": "Europe/Berlin"}
+
+    def morning(day: int, key: int, cost: int) -> list[Item]:
+        return [Tick(monday + day * day_ms + s) for s in (0, 1_000)] + [
+            Ev(key, monday + day * day_ms + 2_000, cost=cost)
+        ]
+
+    early: list[Item] = [Tick(eve, (definition(**budgets),)), Ev(1, eve), Ev(2, monday + 50_000, cost=40)]
+    items = early + morning(0, 3, 60) + morning(1, 4, 60) + morning(7, 5, 110)
+    decisions = Flow().run(steps_of(items, 1, eve)).decisions()
+    assert told(decisions) == [
+        ("pause", "daily_budget_reached"),
+        ("resume", "next_period"),
+        ("pause", "weekly_budget_reached"),
+        ("resume", "next_period"),
+        ("pause", "daily_budget_reached"),
+    ]
+    assert [d.inputs["spend_micros"] for d in decisions if d.kind == "pause"] == [100, 160, 110]
