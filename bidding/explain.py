@@ -23,6 +23,7 @@ _REASONS: Final = {
     Reason.TOTAL_BUDGET_REACHED: "the total budget is spent",
     Reason.NEXT_PERIOD: "a new budget period began",
     Reason.BUDGET_RAISED: "the budget was raised",
+    Reason.IN_FLIGHT_SETTLED: "spend that was under way has come in, and the budget has room",
     Reason.NOT_STARTED: "the campaign has not started yet",
     Reason.ENDED: "the campaign's end has come",
     Reason.STARTED: "the campaign's start has come",

@@ -29,7 +29,7 @@ _SPARSE_MS: Final = 5_400_000
 _ENOUGH_IMPRESSIONS: Final = 50.0
 # Clicks per impression are taken over about this many impressions, goals over this many conversions.
 _RESPONSE_IMPRESSIONS: Final = 500_000.0
-GOAL_CONVERSIONS: Final = 1_000.0
+GOAL_CONVERSIONS: Final = 5_000.0
 
 
 @dataclass(frozen=True, slots=True)

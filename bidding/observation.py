@@ -29,6 +29,8 @@ class Observation:
     bid_in_force_micros: int | None = None
     # A person's word stands: observe and learn, propose nothing.
     overridden: bool = False
+    # A person set or put back the bid: everything but the bid is still steered.
+    bid_held: bool = False
     # The campaign could not deliver in this step (paused, not started): nothing is learned about its response.
     paused: bool = False
     # How far the newest report of spend lags behind the auction, when known.
