@@ -30,18 +30,23 @@ from flows.logic.layout import (
     DAY_BEFORE_START,
     DAY_END,
     DAY_START,
+    DELAY,
     DIRTY,
+    FAR_MS,
     FRESH,
     GROUPS,
     HALF_HOURS,
+    KIND,
     LATE,
     LATENESS_MS,
     MINUTE,
     OWNER,
     PAUSED,
+    RESERVE,
     REVENUE,
     RUNNING,
     SEEN,
+    SERIES,
     SPEND,
     SPENT_DAY,
     SPENT_DAY_AFTER,
@@ -52,6 +57,7 @@ from flows.logic.layout import (
     SPENT_WEEK_BEFORE,
     STALE,
     STATE,
+    STEP_AT,
     TEN,
     TEN_MS,
     TOTAL_CELL,
@@ -77,6 +83,9 @@ DONE, FIRST, ROLL, TIP, ROOM = 0, 1, 2, 3, 4
 # Columns of a group beyond its counters.
 GROUP_CELL: Final = 6
 GROUP_KEY: Final = 7
+# An event older than this comes from a replay or a file and says nothing about how long reports take.
+DELAY_MS_MAX: Final = 3_600_000
+DELAY_STEP_MS: Final = 200
 
 
 def watermark_of(ts_ms: Int, now_ms: Int) -> Int:
@@ -124,14 +133,28 @@ def _book(s: State, campaign: Int, ts_ms: Int, cost: Int) -> bool:
         s.camp[campaign, SPENT_WEEK_BEFORE] += cost
     if s.camp[campaign, STATE] != RUNNING:
         return False
+    reserve = s.camp[campaign, RESERVE]
     reached = bool(
-        s.camp[campaign, SPENT_TOTAL] >= s.camp[campaign, BUDGET_TOTAL]
-        or s.camp[campaign, SPENT_WEEK] >= s.camp[campaign, BUDGET_WEEK]
-        or s.camp[campaign, SPENT_DAY] >= s.camp[campaign, BUDGET_DAY]
+        s.camp[campaign, SPENT_TOTAL] + reserve >= s.camp[campaign, BUDGET_TOTAL]
+        or s.camp[campaign, SPENT_WEEK] + reserve >= s.camp[campaign, BUDGET_WEEK]
+        or s.camp[campaign, SPENT_DAY] + reserve >= s.camp[campaign, BUDGET_DAY]
     )
     if reached:
         s.camp[campaign, STATE] = PAUSED
     return reached
+
+
+@inlined
+def _note_delay(s: State, campaign: Int, delay_ms: Int) -> None:
+    """Move the campaign's 95% quantile of reporting delays: 19 parts up for one above, 1 part down for one below."""
+    if delay_ms > DELAY_MS_MAX:
+        return
+    quantile = s.camp[campaign, DELAY]
+    part_ms = (quantile >> 4) + DELAY_STEP_MS
+    if delay_ms > quantile:
+        s.camp[campaign, DELAY] = quantile + part_ms
+    else:
+        s.camp[campaign, DELAY] = max(quantile - part_ms // 19, 0)
 
 
 @inlined
@@ -154,17 +177,21 @@ def _group_of(s: State, slot: Int, campaign: Int, ts_ms: Int) -> Int:
 
 @inlined
 def _meet(s: State, campaign: Int, cell: Int, h: Hash) -> None:
-    """Count an actor in the 10 s cell of a series and the hour of its campaign; the others learn of it at the flush."""
+    """Count an actor in the 10 s cells of series and campaign and in the campaign's hour; the others learn later."""
     if add_actor(s.links, s.entries, s.registers, s.marks, cell, h, SMALL):
         s.links[cell, FRESH] = 1
+        # The campaign has met whoever one of its series has: it needs no look where the series knew the actor.
+        above = np.int64(s.links[cell, UP_CAMPAIGN])
+        if add_actor(s.links, s.entries, s.registers, s.marks, above, h, SMALL):
+            s.links[above, FRESH] = 1
     hour = np.int64(s.links[cell, UP_CAMPAIGN_HOUR])
+    new_in_hour = add_actor(s.links, s.entries, s.registers, s.marks, hour, h, LARGE)
     if s.camp[campaign, HALF_HOURS] != 0:
         # An hour that holds a midnight belongs to two days: each day must count for itself.
         day = np.int64(s.links[s.links[cell, UP_CAMPAIGN], UP_DAY])
-        add_actor(s.links, s.entries, s.registers, s.marks, hour, h, LARGE)
         add_actor(s.links, s.entries, s.registers, s.marks, day, h, LARGE)
         add_actor(s.links, s.entries, s.registers, s.marks, s.camp[campaign, TOTAL_CELL], h, LARGE)
-    elif add_actor(s.links, s.entries, s.registers, s.marks, hour, h, LARGE):
+    elif new_in_hour:
         s.links[hour, FRESH] = 1
 
 
@@ -216,6 +243,8 @@ def absorb(s: State, rows: Rows, row: Int, now_ms: Int) -> tuple[Int, Int]:
         if not _has_room(s):
             return row, ROOM
         tipped = cost > 0 and _book(s, campaign, ts_ms, cost)
+        if cost > 0 and s.camp[campaign, STEP_AT] != FAR_MS:
+            _note_delay(s, campaign, now_ms - ts_ms)
         s.camp[campaign, STALE] = 1
         _, end = window_of(s, campaign, TEN, ts_ms)
         # Days before the last are not kept, whatever the watermark says: it trails the clock after a jump.
@@ -242,27 +271,44 @@ def _pour(s: State, group: Int, cell: Int) -> None:
 
 
 @kernel
-def _spread_reach(s: State, cell: Int) -> None:
-    """Count who was new in a series' 10 s cell, and in the hour of its campaign, in the windows above."""
-    above = np.int64(s.links[cell, UP_CAMPAIGN])
-    if s.links[cell, FRESH] != 0:
-        s.links[cell, FRESH] = 0
-        merge_up(s.links, s.entries, s.registers, s.marks, cell, np.int64(s.links[cell, UP_MINUTE]), SMALL)
-        merge_up(s.links, s.entries, s.registers, s.marks, cell, np.int64(s.links[cell, UP_HOUR]), SMALL)
-        merge_up(s.links, s.entries, s.registers, s.marks, cell, np.int64(s.links[cell, UP_DAY]), SMALL)
-        merge_up(s.links, s.entries, s.registers, s.marks, cell, above, SMALL)
-        merge_up(s.links, s.entries, s.registers, s.marks, cell, np.int64(s.links[above, UP_MINUTE]), SMALL)
+def _raise_campaign(s: State, above: Int) -> None:
+    """Count who is new in a campaign's 10 s cell in its minute, and who is new in its hour in its day and total."""
+    if s.links[above, FRESH] != 0:
+        s.links[above, FRESH] = 0
+        merge_up(s.links, s.entries, s.registers, s.marks, above, np.int64(s.links[above, UP_MINUTE]), SMALL)
     hour = np.int64(s.links[above, UP_HOUR])
     if s.links[hour, FRESH] != 0:
         s.links[hour, FRESH] = 0
         day = np.int64(s.links[above, UP_DAY])
+        total = s.camp[s.links[above, OWNER], TOTAL_CELL]
         merge_up(s.links, s.entries, s.registers, s.marks, hour, day, LARGE)
-        merge_up(s.links, s.entries, s.registers, s.marks, day, s.camp[s.links[above, OWNER], TOTAL_CELL], LARGE)
+        merge_up(s.links, s.entries, s.registers, s.marks, day, total, LARGE)
+
+
+@kernel
+def raise_series(s: State, cell: Int) -> Int:
+    """Count who is new in series' 10 s cells, from `cell` on, in the coarser windows of the series.
+
+    Returns the next cell: not the end where sketches need more room.
+    """
+    s = bare_state(s)
+    while cell < s.marks[CELLS_END]:
+        if s.links[cell, KIND] == SERIES + TEN and s.links[cell, FRESH] != 0:
+            if len(s.entries) // 8 - s.marks[BLOCKS_END] < BLOCKS_A_ROW:
+                return cell
+            s.links[cell, FRESH] = 0
+            for up in (UP_MINUTE, UP_HOUR, UP_DAY):
+                merge_up(s.links, s.entries, s.registers, s.marks, cell, np.int64(s.links[cell, up]), SMALL)
+        cell += 1
+    return cell
 
 
 @kernel
 def flush(s: State, group: Int) -> Int:
-    """Add the gathered groups from `group` on to the cells of all tiers; stops early when sketches need more room."""
+    """Add the gathered groups from `group` on to the cells of all tiers, and reach to those of campaigns.
+
+    Returns the next group: not the end where sketches need more room.
+    """
     s = bare_state(s)
     while group < s.marks[GROUPS]:
         if len(s.entries) // 8 - s.marks[BLOCKS_END] < BLOCKS_A_ROW:
@@ -275,7 +321,7 @@ def flush(s: State, group: Int) -> Int:
             _pour(s, group, np.int64(s.links[bottom, UP_HOUR]))
             _pour(s, group, np.int64(s.links[bottom, UP_DAY]))
         _pour(s, group, s.camp[s.links[above, OWNER], TOTAL_CELL])
-        _spread_reach(s, cell)
+        _raise_campaign(s, above)
         s.recent[s.groups[group, GROUP_KEY], 1] = -1
         group += 1
     s.marks[GROUPS] = 0

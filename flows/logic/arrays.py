@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.logic import layout as at
-from flows.logic.absorb import flush
+from flows.logic.absorb import flush, raise_series
 from flows.logic.cells import release_cell, take_cell
 from flows.logic.layout import State
 
@@ -109,10 +109,17 @@ class Arrays:
             self.state = s._replace(entries=entries, registers=entries.view(np.uint8))
 
     def flush(self) -> None:
-        """Bring all windows up to date."""
+        """Bring all windows up to date, but for the reach of series."""
         group = 0
         while self.state.marks[at.GROUPS] > 0:
             group = flush(self.state, group)
+            self._grow_sketches()
+
+    def flush_series_reach(self) -> None:
+        """Bring the reach of series up to date, too: dearer, and nobody sees it before it is reported."""
+        cell = 0
+        while cell < self.state.marks[at.CELLS_END]:
+            cell = raise_series(self.state, cell)
             self._grow_sketches()
 
     def memory_bytes(self) -> int:

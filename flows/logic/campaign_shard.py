@@ -88,7 +88,7 @@ class CampaignShard:
         for slot in self.registry.new_campaigns:
             row = self.arrays.add_campaign(slot)
             row[at.STATE] = at.UNKNOWN
-            row[[at.BUDGET_TOTAL, at.BUDGET_WEEK, at.BUDGET_DAY]] = at.FAR_MS
+            row[[at.BUDGET_TOTAL, at.BUDGET_WEEK, at.BUDGET_DAY, at.STEP_AT]] = at.FAR_MS
             row[at.HOME] = self._home(self.registry.campaigns.key(slot).campaign_id)
             row[at.TOTAL_CELL] = self.arrays.take_total(slot, now_ms)
             self.ledger.begin(slot, now_ms)
@@ -186,6 +186,7 @@ class CampaignShard:
     def _report(self, partition: int, due: NDArray[np.bool_]) -> list[KpiBatch]:
         """Report windows that changed and give back those that are closed; a negative partition means all."""
         self.arrays.flush()
+        self.arrays.flush_series_reach()
         state = self.arrays.state
         room = int(state.marks[at.CELLS_END])
         report, done = np.empty(room, np.int32), np.empty(room, np.int32)

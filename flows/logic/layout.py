@@ -67,6 +67,12 @@ HOME: Final = 24
 # 1 while the live row is older than the state.
 STALE: Final = 25
 CELLS: Final = 26
+# Clock at which the campaign's bidding is looked at next; FAR_MS without a strategy.
+STEP_AT: Final = 27
+# Spend held back for what was won and is not reported yet.
+RESERVE: Final = 28
+# How long the slowest twentieth of costs takes from the auction to the log clock.
+DELAY: Final = 29
 CAMP_COLUMNS: Final = 32
 
 RUNNING, PAUSED, UNKNOWN = 1, 0, 2

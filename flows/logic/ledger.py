@@ -7,7 +7,7 @@ stops: a budget was reached, a day or week began, a campaign started or ended, a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 import numpy as np
@@ -72,6 +72,9 @@ class Standing:
     limit_micros: int = 0
     period_start_ms: int = 0
     changes: int = 0
+    # The id of the last pause by a budget, before a number was added, and how often it came since.
+    budget_pause: str = ""
+    repeats: int = 0
 
     @property
     def zone(self) -> str:
@@ -83,6 +86,10 @@ class Standing:
 
 
 _UNDEFINED: Final = Standing()
+
+
+# A standing in a snapshot: slot, definition, override, reason, limit, period start, changes, budget pause, repeats.
+StandingRow: TypeAlias = tuple[int, bytes, bytes, str, int, int, int, str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +219,7 @@ class Ledger:
             return Reason.NOT_STARTED
         if campaign.end_ms is not None and clock_ms >= campaign.end_ms:
             return Reason.ENDED
-        return next((budget.reason for budget in BUDGETS if row[budget.spent] >= row[budget.limit]), None)
+        return next((budget.reason for budget in BUDGETS if row[budget.spent] + row[at.RESERVE] >= row[budget.limit]), None)
 
     def review(self, slot: int, cause: Cause, before: dict[Reason, int] | None) -> list[Decision]:
         """Pause or resume where what is differs from what must be; `before` is what was spent when periods ended."""
@@ -255,7 +262,13 @@ class Ledger:
             start = self._period_start(budget, row)
             spent, limit = int(row[budget.spent]), int(row[budget.limit])
             inputs |= _numbers(budget.period, start, spent, limit)
+            inputs |= _in_flight(spent, limit, row)
             key += [budget.period, start]
+            again = "/".join(map(str, key))
+            standing.repeats = standing.repeats + 1 if again == standing.budget_pause else 0
+            standing.budget_pause = again
+            # A budget can be reached again in one period: after spend under way came in, after an approved raise.
+            key += [standing.repeats] if standing.repeats else []
         else:
             key.append(standing.changes)
         return self._decision(slot, Kind.PAUSE, reason, key, cause, cause.ts_ms, inputs)
@@ -275,7 +288,8 @@ class Ledger:
             if start > standing.period_start_ms:
                 reason, effective_ms = Reason.NEXT_PERIOD, start
             else:
-                reason = Reason.BUDGET_RAISED
+                raised = row[budget.limit] > standing.limit_micros
+                reason = Reason.BUDGET_RAISED if raised else Reason.IN_FLIGHT_SETTLED
                 inputs["budget_micros"] = int(row[budget.limit])
                 key.append(standing.changes)
         else:
@@ -312,7 +326,7 @@ class Ledger:
             cause_event=cause.event,
         )
 
-    def snapshot(self) -> list[tuple[int, bytes, bytes, str, int, int, int]]:
+    def snapshot(self) -> list[StandingRow]:
         """One row a campaign: its records as they came, and why it is paused."""
         return [
             (
@@ -323,14 +337,22 @@ class Ledger:
                 s.limit_micros,
                 s.period_start_ms,
                 s.changes,
+                s.budget_pause,
+                s.repeats,
             )
             for slot, s in self.standings.items()
         ]
 
-    def load(self, rows: list[tuple[int, bytes, bytes, str, int, int, int]]) -> None:
+    def load(self, rows: list[StandingRow]) -> None:
         """Take the rows of a snapshot."""
-        for slot, record, override, reason, limit_micros, period_start_ms, changes in rows:
-            standing = Standing(limit_micros=limit_micros, period_start_ms=period_start_ms, changes=changes)
+        for slot, record, override, reason, limit_micros, period_start_ms, changes, budget_pause, repeats in rows:
+            standing = Standing(
+                limit_micros=limit_micros,
+                period_start_ms=period_start_ms,
+                changes=changes,
+                budget_pause=budget_pause,
+                repeats=repeats,
+            )
             if record:
                 standing.record = msgspec.convert(decode_control(record), CampaignRecord)
                 standing.campaign = standing.record.definition()
@@ -338,6 +360,18 @@ class Ledger:
                 standing.override = msgspec.convert(decode_control(override), OverrideRecord)
             standing.reason = Reason(reason) if reason else None
             self.standings[slot] = standing
+
+
+def _in_flight(spent: int, limit: int, row: NDArray[np.int64]) -> dict[str, Any]:
+    """The estimate that a pause came early by, and the overspend that it leaves if it is right."""
+    reserve = int(row[at.RESERVE])
+    if reserve == 0:
+        return {}
+    return {
+        "in_flight_micros": reserve,
+        "reporting_delay_ms": int(row[at.DELAY]),
+        "overspend_bound_micros": max(0, spent + reserve - limit),
+    }
 
 
 def _numbers(period: str, start_ms: int, spent: int, limit: int) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def _live_row(
                 period=budget.period,
                 budget_micros=row[budget.limit],
                 spent_micros=row[budget.spent],
-                in_flight_micros=0,
+                in_flight_micros=row[at.RESERVE],
                 period_start_ms=0 if budget.start < 0 else row[budget.start],
                 period_end_ms=None if budget.end < 0 else row[budget.end],
             )
