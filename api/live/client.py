@@ -99,7 +99,8 @@ class LiveClient:
         if isinstance(error, ClosingError):
             # A peer that takes nothing does not take a close frame either.
             with suppress(TimeoutError, WebSocketDisconnect, RuntimeError):
-                await asyncio.wait_for(self._socket.close(error.code, error.reason), CLOSE_WAIT_S)
+                async with asyncio.timeout(CLOSE_WAIT_S):
+                    await self._socket.close(error.code, error.reason)
         elif error is not None and not isinstance(error, (WebSocketDisconnect, TimeoutError)):
             raise error
 
@@ -148,8 +149,10 @@ class LiveClient:
         next_frame = 0.0
         next_ping = time.monotonic() + self._pace.heartbeat_s
         while True:
+            # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the event.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), max(0.0, next_ping - time.monotonic()))
+                async with asyncio.timeout(max(0.0, next_ping - time.monotonic())):
+                    await self._wake.wait()
             self._wake.clear()
             if time.monotonic() >= next_ping:
                 self._must_be_heard()
@@ -214,7 +217,8 @@ class LiveClient:
     async def _send(self, frame: Frame) -> None:
         """Waits until the peer takes it, at most write_timeout_s: then TimeoutError ends the connection."""
         began = time.monotonic()
-        await asyncio.wait_for(self._socket.send_text(frame.text), self._pace.write_timeout_s)
+        async with asyncio.timeout(self._pace.write_timeout_s):
+            await self._socket.send_text(frame.text)
         metrics.FRAMES.labels(frame.kind).inc()
         metrics.BYTES.inc(len(frame.text))
         metrics.DROPPED.inc(int((time.monotonic() - began) / FRAME_GAP_S))

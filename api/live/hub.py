@@ -140,7 +140,8 @@ class LiveHub:
         metrics.CLIENTS.inc()
         try:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.ready.wait(), READY_WAIT_S)
+                async with asyncio.timeout(READY_WAIT_S):
+                    await self.ready.wait()
             client.start_from(self._resume_seq(socket, org_id), _subscription(socket))
             client.wake()
             await client.run()

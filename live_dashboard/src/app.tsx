@@ -198,7 +198,7 @@ function ThemeChoice() {
       <svg viewBox="0 0 16 16" className="size-3.5 fill-current" aria-hidden="true">
         <path d="M8 1a7 7 0 100 14A7 7 0 008 1zm0 1.5v11a5.500 5.500 0 010-11z" fillRule="evenodd" />
       </svg>
-      <span className="w-11 text-left max-sm:hidden">{theme.charAt(0).toUpperCase() + theme.slice(1)}</span>
+      <span className="w-11 text-left max-lg:hidden">{theme.charAt(0).toUpperCase() + theme.slice(1)}</span>
     </button>
   );
 }

@@ -43,7 +43,7 @@ export function useRemembered<T>(place: string, initial: T): [T, (value: T) => v
   ];
 }
 
-export function useNarrow(query = "(max-width: 47.9rem)"): boolean {
+export function useNarrow(query = "(max-width: 59.9rem)"): boolean {
   const [narrow, setNarrow] = useState(() => matchMedia(query).matches);
   useEffect(() => {
     const media = matchMedia(query);

@@ -171,6 +171,28 @@ async def test_a_message_outside_the_protocol_ends_the_connection(site: Site, me
     assert viewer.socket.close_code == code
 
 
+async def test_a_client_that_talks_without_end_is_closed(site: Site) -> None:
+    async with site.viewer() as viewer:
+        await asyncio.gather(*(viewer.say(type="pong") for _ in range(60)))
+        with pytest.raises(ConnectionClosed):
+            await viewer.until(lambda: False)
+    assert viewer.socket.close_code == 4429
+
+
+async def test_a_client_that_takes_nothing_is_dropped(log: MemoryLog) -> None:
+    feed(log, *(live_row(f"c{number}", 1, NOW_MS, name="x" * 4_000) for number in range(3_000)))
+    with site_of(log, write_timeout_s=0.3) as site:
+        deaf = socket.create_connection(("127.0.0.1", site.port))
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        handshake = "GET /api/v1/live HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        deaf.sendall(
+            f"{handshake}Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+        )
+        await until(lambda: site.hub.clients == 1)
+        await until(lambda: site.hub.clients == 0, 20)
+        deaf.close()
+
+
 async def test_one_client_more_than_the_limit_is_told_to_come_later(log: MemoryLog) -> None:
     with site_of(log, clients_max=1) as site:
         async with site.viewer() as first, site.viewer() as second:
