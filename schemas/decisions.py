@@ -32,6 +32,8 @@ class Reason(StrEnum):
     TOTAL_BUDGET_REACHED = "total_budget_reached"
     NEXT_PERIOD = "next_period"
     BUDGET_RAISED = "budget_raised"
+    # What was won and not reported when a budget was nearly spent has come in, and there is money left.
+    IN_FLIGHT_SETTLED = "in_flight_settled"
     NOT_STARTED = "not_started"
     ENDED = "ended"
     STARTED = "started"

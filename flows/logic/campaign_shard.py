@@ -93,8 +93,9 @@ class CampaignShard:
             row[at.TOTAL_CELL] = self.arrays.take_total(slot, now_ms)
             self.ledger.begin(slot, now_ms)
         self.registry.new_campaigns.clear()
-        for slot in self.registry.new_series:
-            self.arrays.add_series(slot, self.registry.campaign_of_series[slot])
+        if self.registry.new_series:
+            added = self.registry.new_series
+            self.arrays.add_series(added, [self.registry.campaign_of_series[slot] for slot in added])
         self.registry.new_series.clear()
 
     # -- control ------------------------------------------------------------------------------------------------

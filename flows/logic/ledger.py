@@ -219,7 +219,9 @@ class Ledger:
             return Reason.NOT_STARTED
         if campaign.end_ms is not None and clock_ms >= campaign.end_ms:
             return Reason.ENDED
-        return next((budget.reason for budget in BUDGETS if row[budget.spent] + row[at.RESERVE] >= row[budget.limit]), None)
+        return next(
+            (budget.reason for budget in BUDGETS if row[budget.spent] + row[at.RESERVE] >= row[budget.limit]), None
+        )
 
     def review(self, slot: int, cause: Cause, before: dict[Reason, int] | None) -> list[Decision]:
         """Pause or resume where what is differs from what must be; `before` is what was spent when periods ended."""
