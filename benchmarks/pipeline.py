@@ -27,7 +27,7 @@ from flows.metrics import Meter
 from flows.sink import Item, count_output
 from flows.source import SourceOptions
 from flows.store import StoreSettings, prepare
-from flows.warm import load_kernels
+from flows.warm import load_kernels, settle_collector
 from ingest.local_log import LocalLog
 from schemas.control import CampaignRecord, encode_control
 from schemas.decode import decode_chunk
@@ -137,6 +137,7 @@ def campaign_record(campaign_id: str, daily_budget_micros: int) -> CampaignRecor
 
 def _run(log: LocalLog, folder: Path, epoch_seconds: float, shards: int) -> PipelineResult:
     load_kernels()
+    settle_collector()
     store = folder / "recovery"
     prepare(store, StoreSettings(shards, PARTITIONS, DEDUPE_IDS), process=0, processes=1, shared=True)
     meter = Meter()

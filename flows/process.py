@@ -24,7 +24,7 @@ from flows.metrics import Meter
 from flows.source import SPAN_BYTES, SourceOptions
 from flows.status import StatusReporter
 from flows.store import StoreSettings, prepare
-from flows.warm import load_kernels
+from flows.warm import load_kernels, settle_collector
 from schemas.log import Log, LogUnavailableError
 from schemas.topics import EVENTS
 
@@ -103,6 +103,7 @@ def run(log: Log, settings: ProcessSettings, *, ready: Callable[[], None] = lamb
     meter = Meter()
     # Kernels are loaded before the first event, not while it waits.
     load_kernels()
+    settle_collector()
     processes = max(1, len(settings.addresses))
     partitions = _partitions(log, stop)
     if stop():
