@@ -61,20 +61,21 @@ class Arrays:
         self.state.camp_heads[slot] = -1
         return row
 
-    def add_series(self, slot: int, campaign: int) -> None:
-        """A row for a series of a campaign."""
-        self.series = max(self.series, slot + 1)
+    def add_series(self, slots: list[int], campaigns: list[int]) -> None:
+        """Rows for series of campaigns."""
+        self.series = max(self.series, max(slots) + 1)
         s = self.state
-        if slot >= len(s.series):
-            rows = 2 * len(s.series)
-            self.state = s._replace(
+        if self.series > len(s.series):
+            rows = 1 << self.series.bit_length()
+            s = self.state = s._replace(
                 series=_longer(s.series, rows, -1),
                 series_heads=_longer(s.series_heads, rows, -1),
                 recent=_longer(s.recent, 2 * rows, -1),
             )
-        self.state.series[slot] = (campaign, 0)
-        self.state.series_heads[slot] = -1
-        self.state.recent[2 * slot : 2 * slot + 2] = -1
+        s.series[slots, 0] = campaigns
+        s.series[slots, 1] = 0
+        s.series_heads[slots] = -1
+        s.recent.reshape(-1, 2, 2)[slots] = -1
 
     def take_total(self, slot: int, now_ms: int) -> int:
         """A cell for all of a campaign since `now_ms`."""
