@@ -39,7 +39,7 @@ warm: .make/warm
 dashboard: live_dashboard/dist/index.html
 live_dashboard/dist/index.html: .make/install $(WEB_SOURCES)
 	@echo "==> building the dashboard"
-	@if ! node -e 'process.exit(+process.versions.node.split(".")[0] < 20)' 2>/dev/null; then \
+	@if ! node -e 'process.exit(+process.versions.node.split(".")[0] < 20 ? 1 : 0)' 2>/dev/null; then \
 	  echo "    no Node 20 or newer on the PATH: taking Node from PyPI ($(NODE_WHEEL))"; \
 	  $(BIN)/pip install --disable-pip-version-check --quiet "$(NODE_WHEEL)"; \
 	fi
