@@ -26,9 +26,9 @@ export function CampaignTable({ ids, view, order, onOrder }: ListProps) {
         <thead className="bg-raised tall:sticky tall:top-(--header) tall:z-10">
           <tr aria-rowindex={1}>
             <Head by="name" title="Campaign" order={order} onOrder={onOrder} left first />
-            <Head by="state" title="State" order={order} onOrder={onOrder} left className="w-36 lg:w-44" />
-            <Head by="spend" title="Spend" order={order} onOrder={onOrder} className="w-24 lg:w-28" />
-            <Head by="budget" title="Budget used" order={order} onOrder={onOrder} left className="w-44 lg:w-52" />
+            <Head by="state" title="State" order={order} onOrder={onOrder} left className="w-36 xl:w-44" />
+            <Head by="spend" title="Spend" order={order} onOrder={onOrder} className="w-24 xl:w-28" />
+            <Head by="budget" title="Budget used" order={order} onOrder={onOrder} left className="w-44 xl:w-52" />
             {columns.map((measure) => (
               <Head
                 key={measure.id}
@@ -37,13 +37,13 @@ export function CampaignTable({ ids, view, order, onOrder }: ListProps) {
                 explain={measure.explain}
                 order={order}
                 onOrder={onOrder}
-                className="w-18 lg:w-20"
+                className="w-18 xl:w-20"
               />
             ))}
             <th scope="col" className="hidden w-36 border-b border-line px-3 text-left font-medium text-muted xl:table-cell">
               Spend, 10 min
             </th>
-            <Head by="updated" title="Updated" order={order} onOrder={onOrder} className="hidden w-24 lg:table-cell" />
+            <Head by="updated" title="Updated" order={order} onOrder={onOrder} className="hidden w-24 xl:table-cell" />
           </tr>
         </thead>
         <tbody>
@@ -144,7 +144,7 @@ function TableRow({ row, index, view, columns }: { row: Row; index: number; view
       <td className="hidden px-3 xl:table-cell">
         <SparkLine values={state.sparks.get(row.id)?.spend ?? []} label="Spend in 10 s steps, last 10 minutes" />
       </td>
-      <td className="hidden px-2 text-muted lg:table-cell">{updatedText(row, now)}</td>
+      <td className="hidden px-2 text-muted xl:table-cell">{updatedText(row, now)}</td>
     </tr>
   );
 }
