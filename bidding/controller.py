@@ -58,7 +58,11 @@ def step(state: CampaignState, seen: Observation, rules: Rules) -> tuple[Campaig
     if day_part is not None:
         return after, [*proposals, *day_part]
     wanted, reason = _wanted_bid(after, seen, rules, plan)
-    if wanted is not None and not seen.bid_held and cooled_down(state.changed_ms, seen.now_ms, rules.bidding.cooldown_ms):
+    if (
+        wanted is not None
+        and not seen.bid_held
+        and cooled_down(state.changed_ms, seen.now_ms, rules.bidding.cooldown_ms)
+    ):
         tilt = tilt_for(rules.campaign_id, seen.now_ms, rules.bidding.exploration_share, after.exploration)
         if tilt.factor != after.tilt:
             reason = Reason.EXPLORATION

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bidding.compiled import compiled
+
 
 class Optimum(NamedTuple):
     """Value and spend of the best purchase, and the least value per micro that it takes."""
@@ -35,6 +37,22 @@ def best_purchase(cost_micros: NDArray[np.int64], value: NDArray[np.float64], bu
     return Optimum(float(value[order[:bought]].sum()), int(spend[bought - 1]), float(ratio[order[bought - 1]]))
 
 
+@compiled
+def _dual(
+    cost_micros: NDArray[np.int64], value: NDArray[np.float64], block: NDArray[np.int64], price: NDArray[np.float64]
+) -> tuple[float, NDArray[np.float64]]:
+    """Surplus of all auctions worth their cost at their block's price of money, and the spend on them up to the end of
+    each block."""
+    surplus = 0.0
+    spend = np.zeros(len(price))
+    for i in range(len(value)):
+        gain = value[i] - price[block[i]] * cost_micros[i]
+        if gain > 0.0:
+            surplus += gain
+            spend[block[i]] += cost_micros[i]
+    return surplus, np.cumsum(spend)
+
+
 def even_bound(
     cost_micros: NDArray[np.int64],
     value: NDArray[np.float64],
@@ -61,12 +79,8 @@ def even_bound(
     y[-1] = scale
     best = np.inf
     for k in range(rounds):
-        price = np.cumsum(y[::-1])[::-1]
-        surplus = value - price[block] * cost_micros
-        taken = surplus > 0.0
-        bound = float(surplus[taken].sum() + (np.where(y > 0.0, most, least) * y).sum())
-        best = min(best, bound)
-        spend = np.bincount(block[taken], weights=cost_micros[taken], minlength=blocks).cumsum()
+        surplus, spend = _dual(cost_micros, value, block, np.cumsum(y[::-1])[::-1])
+        best = min(best, surplus + float((np.where(y > 0.0, most, least) * y).sum()))
         gradient = np.where(y > 0.0, most - spend, least - spend)
         at_rest = (y == 0.0) & (spend <= most) & (spend >= least)
         gradient = np.where((y == 0.0) & (spend > most), most - spend, gradient)
