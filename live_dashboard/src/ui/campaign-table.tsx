@@ -81,6 +81,11 @@ function Head({
   className?: string;
 }) {
   const sorted = order.by === by;
+  const arrow = sorted && (
+    <span aria-hidden="true" className="mx-1 text-xs">
+      {order.down ? "↓" : "↑"}
+    </span>
+  );
   const sort = sorted ? (order.down ? "descending" : "ascending") : undefined;
   return (
     <th
@@ -94,10 +99,10 @@ function Head({
         onClick={() => onOrder({ by, down: sorted ? !order.down : by !== "name" && by !== "state" })}
         className={`min-h-9 w-full px-2 whitespace-nowrap -outline-offset-2 hover:text-text ${first ? "pl-3" : ""} ${left ? "text-left" : "text-right"} ${sorted ? "text-text" : "text-muted"}`}
       >
+        {/* On the side where it does not move the title off its numbers. */}
+        {!left && arrow}
         {title}
-        <span aria-hidden="true" className="ml-1 inline-block w-2 text-xs">
-          {sorted ? (order.down ? "↓" : "↑") : ""}
-        </span>
+        {left && arrow}
       </button>
     </th>
   );
