@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from flows.logic import absorb
 from flows.logic import layout as at
 from flows.logic.arrays import Arrays
+from flows.logic.bidding_stage import BiddingStage
 from flows.logic.harvest import release, survey
 from flows.logic.kpi_rows import due_kinds, kpi_batches
 from flows.logic.ledger import Cause, Ledger
@@ -20,7 +21,7 @@ from flows.logic.registry import CampaignKey, Limits, Registry
 from flows.logic.spans import Span, merge_parts
 from flows.logic.step import Output, Step
 from schemas.batch import SeriesKey
-from schemas.control import CampaignRecord, ControlRecord, OverrideRecord
+from schemas.control import CampaignRecord, ControlRecord, DecisionWordRecord
 from schemas.kpis import KpiBatch, Verdicts
 from schemas.topics import EVENTS, partition_of
 
@@ -39,6 +40,7 @@ class CampaignShard:
         self.registry = Registry(limits or Limits())
         self.arrays = Arrays()
         self.ledger = Ledger(self.arrays, self.registry)
+        self.bidding = BiddingStage(self.arrays, self.registry, self.ledger)
         self._waiting: dict[int, list[deque[Step]]] = {}
         self._pace = LivePace()
         # By partition: the clock at its last tick, and how many ticks there were.
@@ -101,15 +103,17 @@ class CampaignShard:
     # -- control ------------------------------------------------------------------------------------------------
 
     def _control(self, record: ControlRecord, span: Span, output: Output) -> None:
-        if not isinstance(record, CampaignRecord | OverrideRecord):
-            return
         slot = self.registry.campaign(CampaignKey(record.org_id, record.campaign_id), defined=True)
         self._make_rows(span.now_ms)
         self.arrays.state.camp[slot, at.STALE] = 1
         if isinstance(record, CampaignRecord):
-            output.decisions += self.ledger.define(slot, record)
+            output.decisions += self.bidding.note(slot, self.ledger.define(slot, record))
+            output.decisions += self.bidding.define(slot)
+        elif isinstance(record, DecisionWordRecord):
+            output.decisions += self.bidding.word(slot, record)
         else:
-            output.decisions += self.ledger.override(slot, record)
+            output.decisions += self.bidding.note(slot, self.ledger.override(slot, record))
+            output.decisions += self.bidding.override(slot, record)
 
     # -- events -------------------------------------------------------------------------------------------------
 
@@ -151,12 +155,13 @@ class CampaignShard:
         slot = int(self.arrays.state.series[rows.slot[event], 0])
         cause = Cause(ts_ms, f"{EVENTS}/{span.partition}@{rows.position[event]}")
         if stop == absorb.TIP:
-            output.decisions += self.ledger.tip(slot, cause)
+            output.decisions += self.bidding.note(slot, self.ledger.tip(slot, cause))
             return
         if stop == absorb.FIRST:
             self.arrays.state.camp[slot, at.SEEN] = 1
             self.ledger.begin(slot, absorb.watermark_of(ts_ms, span.now_ms))
-        output.decisions += self.ledger.roll(slot, cause)
+            self.bidding.began(slot)
+        output.decisions += self.bidding.note(slot, self.ledger.roll(slot, cause))
 
     # -- ticks --------------------------------------------------------------------------------------------------
 
@@ -170,8 +175,9 @@ class CampaignShard:
         self._move_watermarks(camp, home, passed_ms, span.now_ms)
         clock_ms = camp[:, at.WATERMARK] + camp[:, at.BEHIND]
         for slot in np.flatnonzero(home & (clock_ms >= camp[:, at.BOUNDARY])).tolist():
-            output.decisions += self.ledger.roll(slot, Cause(int(clock_ms[slot])))
+            output.decisions += self.bidding.note(slot, self.ledger.roll(slot, Cause(int(clock_ms[slot]))))
         output.kpis += self._report(partition, due_kinds(tick))
+        output.decisions += self.bidding.tick(home)
         self._forget(home)
         camp[tick % REFRESH_TICKS :: REFRESH_TICKS, at.STALE] |= home[tick % REFRESH_TICKS :: REFRESH_TICKS]
 
@@ -224,7 +230,10 @@ class CampaignShard:
         chosen = self._pace.due(span.read_ms, stale)
         if len(chosen) > 0:
             self.arrays.flush()
-            output.live += live_rows(self.arrays, self.registry, self.ledger, chosen, span.now_ms)
+            rows = live_rows(self.arrays, self.registry, self.ledger, chosen, span.now_ms)
+            for slot, row in zip(chosen.tolist(), rows, strict=True):
+                row.bidding = self.bidding.shown(slot)
+            output.live += rows
             self.arrays.state.camp[chosen, at.STALE] = 0
 
     # -- snapshot -----------------------------------------------------------------------------------------------
@@ -236,6 +245,7 @@ class CampaignShard:
             "campaigns": msgspec.msgpack.encode(self.registry.campaigns.keys),
             "series": msgspec.msgpack.encode(self.registry.series.keys),
             "standings": self.ledger.snapshot(),
+            "bidding": self.bidding.snapshot(),
             "ticks": (dict(self._ticked_ms), dict(self._ticks)),
             "folded": self.registry.folded,
             "waiting": {p: [list(queue) for queue in queues] for p, queues in self._waiting.items() if any(queues)},
@@ -255,6 +265,8 @@ class CampaignShard:
         )
         restored.ledger = Ledger(restored.arrays, restored.registry)
         restored.ledger.load(snapshot["standings"])
+        restored.bidding = BiddingStage(restored.arrays, restored.registry, restored.ledger)
+        restored.bidding.load(snapshot["bidding"])
         restored._ticked_ms, restored._ticks = dict(snapshot["ticks"][0]), dict(snapshot["ticks"][1])
         restored.registry.folded = snapshot["folded"]
         restored._waiting = {p: [deque(queue) for queue in queues] for p, queues in snapshot["waiting"].items()}

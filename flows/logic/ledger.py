@@ -206,6 +206,18 @@ class Ledger:
         row = self._row(slot)
         return self.review(slot, Cause(int(row[at.WATERMARK] + row[at.BEHIND]), person=True), None)
 
+    def limit(self, slot: int, budget: Budget) -> int | None:
+        """The budget in force, in micros; None without one."""
+        limit = int(self._row(slot)[budget.limit])
+        return None if limit == at.FAR_MS else limit
+
+    def set_limits(self, slot: int, limits: dict[Budget, int]) -> list[Decision]:
+        """Set budgets that a person approved; they hold until the definition next changes."""
+        row = self._row(slot)
+        for budget, limit in limits.items():
+            row[budget.limit] = limit
+        return self.review(slot, Cause(int(row[at.WATERMARK] + row[at.BEHIND]), person=True), None)
+
     def hold(self, slot: int) -> Reason | None:
         """Why the campaign must not run now; None when it may."""
         standing, row = self.standing(slot), self._row(slot)

@@ -104,16 +104,21 @@ def _live_row(
         total=_counters(sections[TOTALS]),
         rolling={name: _counters(sections[ROLLING + k]) for k, name in enumerate(ROLLING_MS)},
         windows=[(section[REACH + 1], _counters(section)) for section in sections[NEWEST:]],
-        budgets=[
-            BudgetState(
-                period=budget.period,
-                budget_micros=row[budget.limit],
-                spent_micros=row[budget.spent],
-                in_flight_micros=row[at.RESERVE],
-                period_start_ms=0 if budget.start < 0 else row[budget.start],
-                period_end_ms=None if budget.end < 0 else row[budget.end],
-            )
-            for budget in BUDGETS
-            if row[budget.limit] != at.FAR_MS and campaign is not None
-        ],
+        budgets=[] if campaign is None else budget_states(row),
     )
+
+
+def budget_states(row: list[int]) -> list[BudgetState]:
+    """The budgets of a row of `camp` that have a limit."""
+    return [
+        BudgetState(
+            period=budget.period,
+            budget_micros=row[budget.limit],
+            spent_micros=row[budget.spent],
+            in_flight_micros=row[at.RESERVE],
+            period_start_ms=0 if budget.start < 0 else row[budget.start],
+            period_end_ms=None if budget.end < 0 else row[budget.end],
+        )
+        for budget in BUDGETS
+        if row[budget.limit] != at.FAR_MS
+    ]

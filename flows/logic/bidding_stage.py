@@ -1,0 +1,264 @@
+"""Bidding in the dataflow: steps the controllers of campaigns at ticks, and turns proposals into decisions.
+
+A campaign is stepped by its own clock and sees nothing but its own counters and budgets, so its decisions depend
+neither on other campaigns nor on how the stream was cut.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from bidding.controller import step
+from bidding.in_flight import reserved_micros
+from bidding.learn import Rules, first_state
+from bidding.observation import Observation
+from bidding.proposal import Proposal, as_decision
+from flows.logic import layout as at
+from flows.logic.arrays import Arrays
+from flows.logic.ledger import BUDGETS, Cause, Ledger
+from flows.logic.live_rows import budget_states
+from flows.logic.people import Words
+from flows.logic.registry import Registry
+from flows.logic.steering import Steering
+from schemas.campaigns import Bidding, Campaign, Strategy
+from schemas.control import DecisionWordRecord, OverrideRecord
+from schemas.decisions import Decision, Kind, Mode
+
+STEP_MS: Final = 10_000
+# A campaign of which nothing new came in is looked at less often.
+IDLE_STEP_MS: Final = 60_000
+# Reports faster than this are as good as at once: then a pause is exact and nothing is held back.
+DELAY_MS_MIN: Final = 2_000
+# Costs to have seen before a delay is believed.
+_DELAY_EVENTS_MIN: Final = 20
+# The clock of a campaign that has had no event may jump back to the time of its first one.
+_JUMP_MS: Final = 60_000
+_STANDING: Final = (Kind.HALT, Kind.PROCEED)
+
+
+class BiddingStage:
+    """Bidding for the campaigns of one shard."""
+
+    def __init__(self, arrays: Arrays, registry: Registry, ledger: Ledger) -> None:
+        self._arrays = arrays
+        self._registry = registry
+        self._ledger = ledger
+        self._steerings: dict[int, Steering] = {}
+        self._rules: dict[int, Rules] = {}
+        self._words = Words(ledger, registry)
+
+    def _steering(self, slot: int) -> Steering:
+        return self._steerings.setdefault(slot, Steering())
+
+    def clock_ms(self, slot: int) -> int:
+        """The campaign's clock."""
+        row = self._arrays.state.camp[slot]
+        return int(row[at.WATERMARK] + row[at.BEHIND])
+
+    # -- what people say ----------------------------------------------------------------------------------------
+
+    def note(self, slot: int, decisions: list[Decision]) -> list[Decision]:
+        """Remember the ledger's decisions, so that they can be undone; returns them."""
+        for decision in decisions:
+            self._steering(slot).keep(decision)
+        return decisions
+
+    def define(self, slot: int) -> list[Decision]:
+        """Follow the definition that came into force."""
+        campaign = self._ledger.standing(slot).campaign
+        row = self._arrays.state.camp[slot]
+        if campaign is None or campaign.bidding is None:
+            row[at.STEP_AT], row[at.RESERVE] = at.FAR_MS, 0
+            self._rules.pop(slot, None)
+            return []
+        bidding, steering = campaign.bidding, self._steering(slot)
+        self._rules[slot] = rules_of(campaign)
+        if row[at.STEP_AT] == at.FAR_MS:
+            row[at.STEP_AT] = 0
+        if steering.controller is None:
+            steering.controller = first_state(bidding)
+            steering.counted = self._counters(slot)
+        return self._words.first_bid(slot, steering, bidding, self.clock_ms(slot))
+
+    def override(self, slot: int, record: OverrideRecord) -> list[Decision]:
+        """Take a person's bid over, or lift it."""
+        return self._words.override(slot, self._steering(slot), record, self.clock_ms(slot))
+
+    def word(self, slot: int, record: DecisionWordRecord) -> list[Decision]:
+        """Do what a person said of a decision."""
+        if slot not in self._steerings:
+            return []
+        return self._words.say(slot, self._steering(slot), record, self.clock_ms(slot))
+
+    def began(self, slot: int) -> None:
+        """The campaign's first event set its clock."""
+        row = self._arrays.state.camp[slot]
+        if row[at.STEP_AT] != at.FAR_MS:
+            row[at.STEP_AT] = 0
+
+    # -- steps --------------------------------------------------------------------------------------------------
+
+    def tick(self, home: NDArray[np.bool_]) -> list[Decision]:
+        """Step the campaigns among `home` whose time has come; all windows must be flushed."""
+        camp = self._arrays.state.camp[: self._arrays.campaigns]
+        clock_ms = camp[:, at.WATERMARK] + camp[:, at.BEHIND]
+        due = np.flatnonzero(home & (clock_ms >= camp[:, at.STEP_AT]))
+        decisions: list[Decision] = []
+        for slot in sorted(due.tolist(), key=self._registry.campaigns.key):
+            decisions += self._step(slot, int(clock_ms[slot]))
+        return decisions
+
+    def _counters(self, slot: int) -> list[int]:
+        state = self._arrays.state
+        counters: list[int] = state.cells[state.camp[slot, at.TOTAL_CELL], : at.COUNTERS].tolist()
+        return counters
+
+    def _step(self, slot: int, clock_ms: int) -> list[Decision]:
+        row, steering = self._arrays.state.camp[slot], self._steering(slot)
+        rules, controller = self._rules.get(slot), steering.controller
+        if rules is None or controller is None:
+            row[at.STEP_AT] = at.FAR_MS
+            return []
+        if controller.seen_ms is not None and clock_ms < controller.seen_ms - _JUMP_MS and controller.impressions == 0:
+            controller = first_state(rules.bidding)
+        counters = self._counters(slot)
+        seen = self._observation(slot, clock_ms, counters)
+        controller = msgspec.structs.replace(controller, pacing_rate=steering.pacing_rate)
+        steering.controller, proposals = step(controller, seen, rules)
+        row[at.STEP_AT] = self._next_step(slot, clock_ms, counters != steering.counted)
+        steering.counted, steering.was_paused = counters, seen.paused
+        decisions = [d for p in proposals for d in self._propose(slot, p, rules.bidding, clock_ms)]
+        decisions += self._reserve(slot, steering.controller.lag, clock_ms)
+        if decisions:
+            row[at.STALE] = 1
+        return decisions
+
+    def _next_step(self, slot: int, clock_ms: int, moved: bool) -> int:
+        """Steps of campaigns fall evenly into each interval, each campaign's at its own place."""
+        every_ms = STEP_MS if moved or self._arrays.state.camp[slot, at.RESERVE] > 0 else IDLE_STEP_MS
+        place_ms = zlib.crc32(self._registry.campaigns.key(slot).campaign_id.encode()) % STEP_MS
+        return (clock_ms - place_ms) // STEP_MS * STEP_MS + place_ms + every_ms
+
+    def _observation(self, slot: int, clock_ms: int, counters: list[int]) -> Observation:
+        steering, row = self._steering(slot), self._arrays.state.camp[slot]
+        more = [max(now - before, 0) for now, before in zip(counters, steering.counted, strict=True)]
+        paused = bool(row[at.STATE] == at.PAUSED)
+        return Observation(
+            now_ms=clock_ms,
+            budgets=tuple(budget_states(row.tolist())),
+            spend_micros=more[at.SPEND],
+            impressions=more[0],
+            clicks=more[1],
+            conversions=more[2],
+            revenue_micros=more[at.REVENUE],
+            bid_in_force_micros=steering.bid_micros,
+            bid_held=steering.holds(Kind.SET_BID, clock_ms),
+            # A step in which it was paused for a while says nothing about its response either.
+            paused=paused or steering.was_paused,
+            reporting_delay_ms=self._delay_ms(slot, counters),
+        )
+
+    def _delay_ms(self, slot: int, counters: list[int]) -> int | None:
+        delay_ms = int(self._arrays.state.camp[slot, at.DELAY])
+        return delay_ms if delay_ms >= DELAY_MS_MIN and counters[0] >= _DELAY_EVENTS_MIN else None
+
+    def _propose(self, slot: int, proposal: Proposal, bidding: Bidding, clock_ms: int) -> list[Decision]:
+        """The decision of a proposal, unless a person's word or an earlier proposal stands against it."""
+        steering = self._steering(slot)
+        if steering.holds(proposal.kind, clock_ms):
+            return []
+        mode = bidding.mode
+        if mode is Mode.RECOMMEND and proposal.kind in _STANDING:
+            # That automation has stopped is a fact and no recommendation.
+            mode = Mode.AUTO
+        acts = mode is Mode.AUTO
+        if not acts and steering.was_proposed(proposal.kind, proposal.after, clock_ms):
+            return []
+        org_id, campaign_id = self._registry.campaigns.key(slot)
+        decision = as_decision(proposal, org_id=org_id, campaign_id=campaign_id, mode=mode, effective_ms=clock_ms)
+        decision.inputs |= {"version": self._ledger.standing(slot).version}
+        if acts:
+            steering.keep(decision)
+        else:
+            steering.wait(decision)
+        return [decision]
+
+    def _reserve(self, slot: int, lag: Any, clock_ms: int) -> list[Decision]:
+        """Hold back what is in flight, and pause or resume where that makes a difference."""
+        row = self._arrays.state.camp[slot]
+        finite = [b for b in BUDGETS if row[b.limit] != at.FAR_MS]
+        known = self._delay_ms(slot, self._counters(slot)) is not None
+        if not finite or not (known or row[at.RESERVE]):
+            return []
+        # Half of a budget can always be spent, however slow the reports.
+        reserve = min(reserved_micros(lag) if known else 0, *(int(row[b.limit]) // 2 for b in finite))
+        left = min(int(row[b.limit] - row[b.spent]) for b in finite)
+        if row[at.STATE] == at.PAUSED and reserve < left < min(int(row[b.limit]) for b in finite) // 100:
+            # Not worth going on for: it would only pause again.
+            reserve = left
+        if reserve == row[at.RESERVE]:
+            return []
+        row[at.RESERVE] = reserve
+        return self.note(slot, self._ledger.review(slot, Cause(clock_ms), None))
+
+    # -- what is shown and kept ---------------------------------------------------------------------------------
+
+    def shown(self, slot: int) -> dict[str, float | int | str | None]:
+        """What live rows say of bidding; empty without a strategy."""
+        rules, steering = self._rules.get(slot), self._steerings.get(slot)
+        if rules is None or steering is None or steering.controller is None:
+            return {}
+        bidding, controller = rules.bidding, steering.controller
+        clock_ms = self.clock_ms(slot)
+        return {
+            "strategy": bidding.strategy.value,
+            "mode": bidding.mode.value,
+            "bid_micros": steering.bid_micros,
+            "pacing_rate": steering.pacing_rate,
+            "goal": _goal(bidding),
+            "multiplier": round(controller.log_goal, 6) if rules.has_goal else None,
+            "halted": int(controller.halted),
+            "learning": int(_learned(rules, controller.conversions, controller.clicks) < bidding.learning_events),
+            "bid_held": "override"
+            if steering.overridden
+            else "undo"
+            if steering.holds(Kind.SET_BID, clock_ms)
+            else None,
+            "modifiers": len(steering.modifiers),
+            "waiting": len(steering.waiting),
+            "in_flight_micros": int(self._arrays.state.camp[slot, at.RESERVE]),
+            "reporting_delay_ms": self._delay_ms(slot, self._counters(slot)),
+        }
+
+    def snapshot(self) -> list[tuple[int, bytes]]:
+        """One row a campaign."""
+        return [(slot, msgspec.msgpack.encode(steering)) for slot, steering in self._steerings.items()]
+
+    def load(self, rows: list[tuple[int, bytes]]) -> None:
+        """Take the rows of a snapshot; the ledger must have its own."""
+        self._steerings = {slot: msgspec.msgpack.decode(packed, type=Steering) for slot, packed in rows}
+        for slot in self._steerings:
+            campaign = self._ledger.standing(slot).campaign
+            if campaign is not None and campaign.bidding is not None:
+                self._rules[slot] = rules_of(campaign)
+
+
+def rules_of(campaign: Campaign) -> Rules:
+    """What the controller of a campaign is set to."""
+    assert campaign.bidding is not None
+    return Rules(campaign.bidding, campaign.time_zone, campaign.end_ms, campaign.campaign_id)
+
+
+def _goal(bidding: Bidding) -> float | int | None:
+    if bidding.strategy is Strategy.TARGET_CPA:
+        return bidding.target_cpa_micros
+    return bidding.target_roas if bidding.strategy is Strategy.TARGET_ROAS else None
+
+
+def _learned(rules: Rules, conversions: int, clicks: int) -> int:
+    return conversions if rules.counts_conversions else clicks

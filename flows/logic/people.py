@@ -1,0 +1,223 @@
+"""People's words on bids and decisions: set and lift a bid, approve, reject, undo."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from bidding.guard import Breaker
+from flows.logic.ledger import DAY, TOTAL, Ledger
+from flows.logic.registry import Registry
+from flows.logic.steering import Made, Steering
+from schemas.campaigns import Bidding, Strategy
+from schemas.control import DecisionWordRecord, OverrideRecord
+from schemas.decisions import Decision, Kind, Mode, Reason, decision_id
+
+POLICY: Final = "people/1"
+# Automation leaves alone for so long (campaign clock) what a person has put back, unless it is lifted before.
+UNDO_HOLD_MS: Final = 86_400_000
+_OPPOSITE: Final = {
+    Kind.PAUSE: Kind.RESUME,
+    Kind.RESUME: Kind.PAUSE,
+    Kind.HALT: Kind.PROCEED,
+    Kind.PROCEED: Kind.HALT,
+}
+_BUDGET_FIELDS: Final = {"daily_budget_micros": DAY, "total_budget_micros": TOTAL}
+
+
+class Words:
+    """What follows from people's words, as decisions in mode auto."""
+
+    def __init__(self, ledger: Ledger, registry: Registry) -> None:
+        self._ledger = ledger
+        self._registry = registry
+
+    # -- bids ---------------------------------------------------------------------------------------------------
+
+    def first_bid(self, slot: int, steering: Steering, bidding: Bidding, clock_ms: int) -> list[Decision]:
+        """Send the first bid of a strategy out, and each new one of a definition that sets the bid itself."""
+        controller = steering.controller
+        assert controller is not None
+        manual = bidding.strategy is Strategy.MANUAL
+        if steering.overridden:
+            return []
+        if manual and bidding.bid_micros is not None:
+            bid = bidding.bid_micros
+        else:
+            bid = controller.bid_micros if steering.bid_micros is None else steering.bid_micros
+        if bidding.mode is not Mode.AUTO:
+            steering.bid_micros = bid
+            return []
+        if steering.published and bid == steering.bid_micros:
+            return []
+        reason = Reason.LEARNING if not manual else Reason.MANUAL_OVERRIDE
+        version = self._ledger.standing(slot).version
+        before = {"bid_micros": steering.bid_micros if steering.published else None}
+        return [
+            self._made(slot, steering, Kind.SET_BID, reason, ("definition", version), clock_ms, before,
+                       {"bid_micros": bid}, {})
+        ]  # fmt: skip
+
+    def override(self, slot: int, steering: Steering, record: OverrideRecord, clock_ms: int) -> list[Decision]:
+        """`set_bid` holds until `lift`; a manual bid then goes back to the definition's."""
+        steering.word_version = max(steering.word_version, record.version)
+        campaign = self._ledger.standing(slot).campaign
+        bid: int | None = None
+        if record.action == "set_bid" and record.bid_micros is not None:
+            steering.overridden, bid = True, record.bid_micros
+        elif record.action == "lift":
+            steering.overridden, steering.held = False, {}
+            bidding = None if campaign is None else campaign.bidding
+            if bidding is not None and bidding.strategy is Strategy.MANUAL:
+                bid = bidding.bid_micros
+        if bid is None or bid == steering.bid_micros:
+            return []
+        key = ("override", record.version)
+        before, after = steering.in_force(Kind.SET_BID), {"bid_micros": bid}
+        return [self._made(slot, steering, Kind.SET_BID, Reason.MANUAL_OVERRIDE, key, clock_ms, before, after, {})]
+
+    # -- words on decisions -------------------------------------------------------------------------------------
+
+    def say(self, slot: int, steering: Steering, record: DecisionWordRecord, clock_ms: int) -> list[Decision]:
+        """What follows from a word; a word on a decision that is not remembered changes nothing."""
+        match record.word:
+            case "approve":
+                return self._approve(slot, steering, record, clock_ms)
+            case "reject":
+                self._reject(steering, record, clock_ms)
+                return []
+            case "undo":
+                return self._undo(slot, steering, record, clock_ms)
+            case _:
+                return []
+
+    def _approve(self, slot: int, steering: Steering, record: DecisionWordRecord, clock_ms: int) -> list[Decision]:
+        """The recommended change as a decision that acts, from what is in force now."""
+        wanted = steering.recommended(record.decision_id)
+        if wanted is None:
+            return []
+        steering.approve(record.decision_id)
+        kind, reason = Kind(wanted.kind), Reason(wanted.reason)
+        before = self._in_force(slot, steering, kind, wanted.after)
+        inputs = wanted.inputs | {"approved": wanted.decision_id}
+        key = ("approve", wanted.decision_id, record.version)
+        decision = self._made(
+            slot, steering, kind, reason, key, clock_ms, before, wanted.after, inputs, approved=wanted.decision_id
+        )
+        decision.expected = wanted.expected
+        return [decision, *self._apply(slot, steering, kind, wanted.after)]
+
+    def _reject(self, steering: Steering, record: DecisionWordRecord, clock_ms: int) -> None:
+        """The change is not proposed again for a while, counted from the word."""
+        rejected = steering.recommended(record.decision_id)
+        if rejected is not None:
+            steering.reject(rejected, clock_ms)
+
+    def _undo(self, slot: int, steering: Steering, record: DecisionWordRecord, clock_ms: int) -> list[Decision]:
+        """The decision that puts back what an earlier one changed, however many came since."""
+        made = steering.made(record.decision_id)
+        if made is None or any(value is None for value in made.before.values()):
+            return []
+        kind = _OPPOSITE.get(Kind(made.kind), Kind(made.kind))
+        if kind in (Kind.PAUSE, Kind.RESUME):
+            return self._undo_state(slot, steering, record, made, kind)
+        before, after = self._in_force(slot, steering, kind, made.before), made.before
+        if before == after:
+            return []
+        self._hold(steering, made, clock_ms)
+        key = ("undo", made.decision_id, record.version)
+        inputs = {"undone": made.decision_id}
+        decision = self._made(slot, steering, kind, Reason.UNDO, key, clock_ms, before, after, inputs)
+        return [decision, *self._apply(slot, steering, kind, after)]
+
+    def _hold(self, steering: Steering, made: Made, clock_ms: int) -> None:
+        """Keep automation off what it did and a person undid; undoing a person's own word lets it go on."""
+        if made.kind == Kind.SET_BID and made.reason == Reason.MANUAL_OVERRIDE:
+            steering.overridden = False
+        if made.reason in (Reason.UNDO, Reason.MANUAL_OVERRIDE):
+            steering.held = {kind: until for kind, until in steering.held.items() if kind != made.kind}
+        else:
+            steering.held = steering.held | {made.kind: clock_ms + UNDO_HOLD_MS}
+
+    def _undo_state(
+        self, slot: int, steering: Steering, record: DecisionWordRecord, made: Made, kind: Kind
+    ) -> list[Decision]:
+        """Pause, or take a person's pause away: the ledger has the last word, so nothing spends past a budget."""
+        word = OverrideRecord(
+            key=record.key,
+            org_id=record.org_id,
+            campaign_id=record.campaign_id,
+            version=steering.word_version,
+            changed_by=record.changed_by,
+            changed_ms=record.changed_ms,
+            action=kind.value,
+            note=f"undo of {made.decision_id}",
+        )
+        decisions = self._ledger.override(slot, word)
+        for decision in decisions:
+            decision.reason = Reason.UNDO.value
+            decision.inputs |= {"undone": made.decision_id, "override_version": steering.word_version}
+            decision.decision_id = decision_id(
+                record.org_id, record.campaign_id, kind, Reason.UNDO, "undo", made.decision_id, record.version
+            )
+            steering.keep(decision)
+        return decisions
+
+    # -- making -------------------------------------------------------------------------------------------------
+
+    def _in_force(self, slot: int, steering: Steering, kind: Kind, fields: dict[str, Any]) -> dict[str, Any]:
+        """What the fields of a decision are now."""
+        if kind is Kind.SET_BUDGET:
+            return {field: self._ledger.limit(slot, _BUDGET_FIELDS[field]) for field in fields}
+        if kind in (Kind.HALT, Kind.PROCEED):
+            halted = steering.controller is not None and steering.controller.halted
+            return {"automation": "halted" if halted else "running"}
+        return steering.in_force(kind)
+
+    def _apply(self, slot: int, steering: Steering, kind: Kind, after: dict[str, Any]) -> list[Decision]:
+        """What a change does beside being decided."""
+        if kind is Kind.SET_BUDGET:
+            decisions = self._ledger.set_limits(slot, {_BUDGET_FIELDS[f]: int(v) for f, v in after.items()})
+            for decision in decisions:
+                steering.keep(decision)
+            return decisions
+        if kind in (Kind.HALT, Kind.PROCEED) and steering.controller is not None:
+            halted = kind is Kind.HALT
+            steering.controller = msgspec.structs.replace(
+                steering.controller, halted=halted, breaker=Breaker(0.0, 0.0, halted)
+            )
+        return []
+
+    def _made(
+        self,
+        slot: int,
+        steering: Steering,
+        kind: Kind,
+        reason: Reason,
+        key: tuple[str | int, ...],
+        clock_ms: int,
+        before: dict[str, Any],
+        after: dict[str, Any],
+        inputs: dict[str, Any],
+        approved: str = "",
+    ) -> Decision:
+        """A decision in mode auto, taken over."""
+        org_id, campaign_id = self._registry.campaigns.key(slot)
+        back = {"kind": _OPPOSITE.get(kind, kind).value, "after": before}
+        decision = Decision(
+            decision_id=decision_id(org_id, campaign_id, kind, reason, *key),
+            org_id=org_id,
+            campaign_id=campaign_id,
+            kind=kind.value,
+            reason=reason.value,
+            ts_ms=clock_ms,
+            effective_ms=clock_ms,
+            before=before,
+            after=after,
+            inputs=inputs | {"version": self._ledger.standing(slot).version, "override_version": steering.word_version},
+            policy=POLICY,
+            undo=None if any(value is None for value in before.values()) else back,
+        )
+        steering.keep(decision, approved)
+        return decision

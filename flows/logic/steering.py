@@ -1,0 +1,147 @@
+"""What bidding knows of one campaign: its controller, what is in force, what people said, what was decided."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from bidding.segments import Seen
+from bidding.state import CampaignState
+from schemas.decisions import Decision, Kind, Mode, decode_decision, encode_decision
+
+# Decisions that took effect and can be undone, and recommendations that can be approved; older ones are forgotten.
+HISTORY_MAX: Final = 50
+WAITING_MAX: Final = 20
+# What waits for a word or was rejected is not proposed again for so long, unless by then it would be another change.
+REPEAT_MS: Final = 3_600_000
+# Changes nearer to each other than this share of the larger are the same proposal.
+_SAME_SHARE: Final = 0.1
+_FAR_MS: Final = 2**62
+
+
+class Made(msgspec.Struct, array_like=True):
+    """A decision that took effect, as far as undoing it needs."""
+
+    decision_id: str
+    kind: str
+    reason: str
+    before: dict[str, Any]
+    after: dict[str, Any]
+    # The recommendation that a person approved, when it was one.
+    approved: str = ""
+
+
+class Proposed(msgspec.Struct, array_like=True):
+    """What was last proposed of a kind in a mode that does not act."""
+
+    after: dict[str, Any]
+    ts_ms: int
+
+
+class Steering(msgspec.Struct, array_like=True):
+    """State of bidding for one campaign; `controller` is None without a strategy.
+
+    `word_version` is the newest override that was heard, `counted` the campaign's counters at the last step, and `held`
+    the kinds of decisions that automation keeps its hands off, with the campaign clock until when.
+    """
+
+    controller: CampaignState | None = None
+    bid_micros: int | None = None
+    pacing_rate: float = 1.0
+    modifiers: dict[str, float] = {}
+    # The bid was sent out once.
+    published: bool = False
+    # A person's bid stands until it is lifted.
+    overridden: bool = False
+    word_version: int = 0
+    held: dict[str, int] = {}
+    counted: list[int] = msgspec.field(default_factory=lambda: [0] * 6)
+    was_paused: bool = False
+    history: list[bytes] = []
+    waiting: list[bytes] = []
+    proposed: dict[str, Proposed] = {}
+    # By "dimension=value", of past days and, as of the last look, of the day that began at `segment_day_ms`.
+    segments: dict[str, Seen] = {}
+    segments_today: dict[str, Seen] = {}
+    segment_day_ms: int = 0
+    segments_at_ms: int = 0
+    # Spend and outcomes of about the last week, and when the portfolio was looked at.
+    week_spend: float = 0.0
+    week_events: float = 0.0
+    portfolio_at_ms: int = 0
+
+    def holds(self, kind: Kind, clock_ms: int) -> bool:
+        """Whether a person's word keeps automation off this kind of change."""
+        return self.held.get(kind.value, -_FAR_MS) > clock_ms or (kind is Kind.SET_BID and self.overridden)
+
+    def in_force(self, kind: str) -> dict[str, Any]:
+        """The values that a kind of decision changes, as they are now."""
+        match kind:
+            case Kind.SET_BID:
+                return {"bid_micros": self.bid_micros}
+            case Kind.SET_PACING:
+                return {"pacing_rate": self.pacing_rate}
+            case Kind.SET_BID_MODIFIERS:
+                return {"modifiers": self.modifiers}
+            case _:
+                return {}
+
+    def keep(self, decision: Decision, approved: str = "") -> None:
+        """Take over what a decision changes, and remember it so that it can be undone."""
+        match decision.kind:
+            case Kind.SET_BID:
+                self.bid_micros, self.published = decision.after["bid_micros"], True
+            case Kind.SET_PACING:
+                self.pacing_rate = decision.after["pacing_rate"]
+            case Kind.SET_BID_MODIFIERS:
+                self.modifiers = decision.after["modifiers"]
+            case _:
+                pass
+        made = Made(decision.decision_id, decision.kind, decision.reason, decision.before, decision.after, approved)
+        self.history = [*self.history[1 - HISTORY_MAX :], msgspec.msgpack.encode(made)]
+
+    def made(self, decision_id: str) -> Made | None:
+        """The decision that took effect under this id, or by approval of the recommendation of this id."""
+        for packed in reversed(self.history):
+            made = msgspec.msgpack.decode(packed, type=Made)
+            if decision_id in (made.decision_id, made.approved):
+                return made
+        return None
+
+    def wait(self, decision: Decision) -> None:
+        """Remember what was proposed; a recommendation so that it can be approved."""
+        self.proposed = self.proposed | {decision.kind: Proposed(decision.after, decision.ts_ms)}
+        if decision.mode == Mode.RECOMMEND:
+            self.waiting = [*self.waiting[1 - WAITING_MAX :], encode_decision(decision)]
+
+    def recommended(self, decision_id: str) -> Decision | None:
+        """The recommendation of this id, as long as it is remembered and was not approved."""
+        found = (decode_decision(packed) for packed in self.waiting)
+        return next((decision for decision in found if decision.decision_id == decision_id), None)
+
+    def approve(self, decision_id: str) -> None:
+        """Forget a recommendation that took effect."""
+        self.waiting = [packed for packed in self.waiting if decode_decision(packed).decision_id != decision_id]
+
+    def reject(self, decision: Decision, clock_ms: int) -> None:
+        """Do not propose the like of a recommendation for a while."""
+        self.proposed = self.proposed | {decision.kind: Proposed(decision.after, clock_ms)}
+
+    def was_proposed(self, kind: str, after: dict[str, Any], clock_ms: int) -> bool:
+        """Whether much the same change was proposed lately."""
+        last = self.proposed.get(kind)
+        return last is not None and 0 <= clock_ms - last.ts_ms < REPEAT_MS and same_change(last.after, after)
+
+
+def same_change(one: Any, other: Any) -> bool:
+    """Whether two values of a change differ too little to tell a person of both.
+
+    >>> same_change({"bid_micros": 100}, {"bid_micros": 105}), same_change({"bid_micros": 100}, {"bid_micros": 130})
+    (True, False)
+    """
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same_change(one[key], other[key]) for key in one)
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        return abs(one - other) <= _SAME_SHARE * max(abs(one), abs(other))
+    return bool(one == other)
