@@ -6,10 +6,24 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Final
 
 from fastapi import FastAPI
 
-from api import campaigns, collector, decisions, health, kpis, openapi, problems, receipts, serving_routes, trackers
+from api import (
+    campaigns,
+    collector,
+    dead_letters,
+    decisions,
+    health,
+    kpis,
+    openapi,
+    problems,
+    receipts,
+    serving_routes,
+    trackers,
+    words,
+)
 from api.background import Following, running
 from api.dashboard import dashboard_routes
 from api.decision_history import DecisionHistory
@@ -21,6 +35,19 @@ from api.openrtb.shading import LearnedShading
 from api.problems import Problem
 from api.serving import MemoryServing, spendable_of
 from api.wiring import OpenRtb, Wiring
+
+_PARTS: Final = (
+    collector,
+    trackers,
+    campaigns,
+    serving_routes,
+    decisions,
+    words,
+    receipts,
+    dead_letters,
+    kpis,
+    health,
+)
 
 
 def create_app(wiring: Wiring) -> FastAPI:
@@ -53,7 +80,7 @@ def create_app(wiring: Wiring) -> FastAPI:
     app.state.wiring = wiring
     problems.install(app)
     openapi.install(app)
-    for part in (collector, trackers, campaigns, serving_routes, decisions, receipts, kpis, health):
+    for part in _PARTS:
         app.include_router(part.router)
     app.router.routes.extend(live_routes(hub, wiring.keys))
     if wiring.openrtb is not None:

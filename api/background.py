@@ -12,12 +12,14 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from api import metrics
+from api.dead_letters import DeadLetterBoard
 from api.decision_history import DecisionHistory
 from api.openrtb.roster import Roster
 from api.receipts import ReceiptBoard
 from api.serving import MemoryServing
 from api.tail import follow_from_begin
 from api.wiring import Wiring
+from api.words import WordBoard
 from schemas import topics
 from schemas.log import Chunk, LogUnavailableError
 
@@ -54,13 +56,15 @@ class OutboxPublisher:
 
 
 class Following:
-    """What the api holds in memory from topics control, decisions and receipts."""
+    """What the api holds in memory from topics control, decisions, receipts and events.dlq."""
 
     def __init__(self, serving: MemoryServing, history: DecisionHistory) -> None:
         self.serving = serving
         self.history = history
         self.roster = Roster()
         self.receipts = ReceiptBoard()
+        self.dead_letters = DeadLetterBoard()
+        self.words = WordBoard()
         self._behind = {topics.CONTROL, topics.DECISIONS}
 
     @property
@@ -76,6 +80,7 @@ class Following:
     def take_control(self, chunk: Chunk) -> None:
         """Take in records of topic `control`."""
         self.roster.take(chunk)
+        self.words.take(chunk)
         self.serving.take(chunk)
 
     def take_decisions(self, chunk: Chunk) -> None:
@@ -92,6 +97,7 @@ async def running(wiring: Wiring, following: Following, stop: asyncio.Event) -> 
         topics.CONTROL: following.take_control,
         topics.DECISIONS: following.take_decisions,
         topics.RECEIPTS: following.receipts.take,
+        topics.DEAD_LETTERS: following.dead_letters.take,
     }
     tasks = [asyncio.create_task(outbox.run(stop), name="outbox")]
     for topic, handle in handlers.items():

@@ -119,6 +119,9 @@ def _serve(settings: Settings, *, log: Log, **parts: Any) -> None:
         loop="uvloop",
         http="httptools",
         ws="websockets-sansio",
+        # The longest message that the live protocol allows; deltas are small and frequent, and compress at a loss.
+        ws_max_size=65_536,
+        ws_per_message_deflate=False,
         access_log=False,
         log_level="info",
         server_header=False,

@@ -33,6 +33,17 @@ def settle(engine: Engine, letter_ids: Sequence[str], how: Settlement, *, settle
                 connection.execute(insert(settled_letters), rows)
 
 
+def settled_among(engine: Engine, letter_ids: Sequence[str]) -> dict[str, str]:
+    """How those of these letters were settled that are, by id."""
+    found: dict[str, str] = {}
+    with engine.connect() as connection:
+        for start in range(0, len(letter_ids), BATCH):
+            batch = letter_ids[start : start + BATCH]
+            rows = connection.execute(select(_ID, settled_letters.c.how).where(_ID.in_(batch)))
+            found |= {row.dead_letter_id: row.how for row in rows}
+    return found
+
+
 def settled(engine: Engine) -> dict[str, str]:
     """How each settled letter was settled, by its id."""
     with engine.connect() as connection:
