@@ -16,9 +16,8 @@ from schemas.live import CampaignLive
 from schemas.log import Chunk
 from schemas.serving import Serving
 
-# Recommendations that wait for a person's word, and words that wait for their decision (control and decisions are read
-# side by side, so either may come first), and decisions remembered by id; the oldest is forgotten beyond this.
-PENDING_MAX: Final = 10_000
+# Decisions remembered by id; the oldest is forgotten beyond this.
+REMEMBERED_MAX: Final = 10_000
 
 # Told of a record that is not what its topic holds; it is left out.
 OnBad = Callable[[str, Exception], None]
@@ -26,7 +25,10 @@ OnBad = Callable[[str, Exception], None]
 
 @dataclass(slots=True)
 class _State:
-    """What is known of one campaign. A person's pause and bid stand beside the decided ones until they are lifted."""
+    """What is known of one campaign. A person's pause and bid stand beside the decided ones until they are lifted.
+
+    Control and decisions are read side by side, so either may come first: versions tell which word is the newer one.
+    """
 
     org_id: str
     campaign_id: str
@@ -35,11 +37,18 @@ class _State:
     status: CampaignStatus = CampaignStatus.ACTIVE
     is_manual: bool = True
     defined_bid_micros: int | None = None
-    person_paused: bool = False
+    # Version of a person's pause and bid that are not lifted, 0 for none; a decision that a person asked for later says
+    # up to which version it replaces them.
+    person_paused: int = 0
+    person_bid_version: int = 0
     person_bid_micros: int | None = None
+    pause_replaced: int = 0
+    bid_replaced: int = 0
     # Reason of the decided pause that is in force.
     pause_reason: str | None = None
     decided_bid_micros: int | None = None
+    # Version of the definition that a person decided the bid under; 0 for a strategy's bid.
+    bid_word_under: int = 0
     pacing_rate: float = 1.0
     modifiers: dict[str, float] = field(default_factory=dict)
     seq: int = 0
@@ -48,11 +57,13 @@ class _State:
 
     def serving(self, spendable_micros: int | None = None) -> Serving:
         """The state as bidders read it."""
-        stopped_by_person = self.person_paused or self.status is not CampaignStatus.ACTIVE
+        stopped_by_person = self.person_paused > self.pause_replaced or self.status is not CampaignStatus.ACTIVE
         reason = Reason.PAUSED_BY_PERSON.value if stopped_by_person else self.pause_reason
-        # A manual bid is the person's: what a strategy decided before goes behind it.
         own, decided = self.defined_bid_micros, self.decided_bid_micros
-        bids = (self.person_bid_micros, *((own, decided) if self.is_manual else (decided, own)))
+        person = self.person_bid_micros if self.person_bid_version > self.bid_replaced else None
+        # A manual bid is the person's: what a strategy decided before goes behind it, a newer word of theirs before it.
+        own_first = self.is_manual and self.bid_word_under != self.version
+        bids = (person, *((own, decided) if own_first else (decided, own)))
         return Serving(
             org_id=self.org_id,
             campaign_id=self.campaign_id,
@@ -84,8 +95,6 @@ class ServingFold:
 
     def __init__(self, on_bad: OnBad) -> None:
         self._states: dict[tuple[str, str], _State] = {}
-        self._pending: dict[str, Decision] = {}
-        self._words: dict[str, str] = {}
         # Ids of decisions that took effect: the dataflow writes some again after a crash.
         self._in_effect: dict[str, None] = {}
         self._offsets = {topics.CONTROL: 0, topics.DECISIONS: 0}
@@ -124,13 +133,10 @@ class ServingFold:
 
     def _take_decision(self, raw: bytes) -> _State | None:
         decision = decode_decision(raw)
-        if decision.decision_id in self._in_effect:
+        # A recommendation that a person approves comes again as a decision in mode auto.
+        if decision.decision_id in self._in_effect or decision.mode != Mode.AUTO:
             return None
-        if decision.mode == Mode.AUTO:
-            return self._decided(decision)
-        if decision.mode == Mode.RECOMMEND:
-            return self._recommended(decision)
-        return None
+        return self._decided(decision)
 
     def _control(self, record: CampaignRecord | OverrideRecord | DecisionWordRecord) -> _State:
         state = self._state(record.org_id, record.campaign_id)
@@ -140,26 +146,9 @@ class ServingFold:
             case OverrideRecord():
                 _override(state, record)
             case DecisionWordRecord():
-                self._said(record)
+                # The dataflow answers with a decision of its own.
+                pass
         return state
-
-    def _recommended(self, decision: Decision) -> _State | None:
-        """A recommendation takes effect once a person has approved it."""
-        word = self._words.pop(decision.decision_id, None)
-        if word == "approve":
-            return self._decided(decision)
-        if word is None:
-            self._pending[decision.decision_id] = decision
-            _keep_newest(self._pending)
-        return None
-
-    def _said(self, record: DecisionWordRecord) -> None:
-        decision = self._pending.pop(record.decision_id, None)
-        if decision is None:
-            self._words[record.decision_id] = record.word
-            _keep_newest(self._words)
-        elif record.word == "approve":
-            self._decided(decision)
 
     def _decided(self, decision: Decision) -> _State:
         state = self._state(decision.org_id, decision.campaign_id)
@@ -167,11 +156,16 @@ class ServingFold:
         _keep_newest(self._in_effect)
         match decision.kind:
             case Kind.PAUSE:
-                state.pause_reason = decision.reason
+                undone = decision.reason == Reason.UNDO
+                state.pause_reason = Reason.PAUSED_BY_PERSON.value if undone else decision.reason
             case Kind.RESUME:
                 state.pause_reason = None
+                state.pause_replaced = decision.inputs.get("replaces_override", state.pause_replaced)
             case Kind.SET_BID:
                 state.decided_bid_micros = decision.after["bid_micros"]
+                by_person = "replaces_override" in decision.inputs
+                state.bid_replaced = decision.inputs.get("replaces_override", state.bid_replaced)
+                state.bid_word_under = decision.inputs.get("version", 0) if by_person else 0
             case Kind.SET_PACING:
                 state.pacing_rate = float(decision.after["pacing_rate"])
             case Kind.SET_BID_MODIFIERS:
@@ -195,15 +189,15 @@ def _define(state: _State, record: CampaignRecord) -> None:
 def _override(state: _State, record: OverrideRecord) -> None:
     match record.action:
         case "pause":
-            state.person_paused = True
+            state.person_paused = record.version
         case "resume":
-            state.person_paused = False
+            state.person_paused = 0
         case "set_bid":
-            state.person_bid_micros = record.bid_micros
+            state.person_bid_version, state.person_bid_micros = record.version, record.bid_micros
         case "lift":
-            state.person_paused, state.person_bid_micros = False, None
+            state.person_paused, state.person_bid_version = 0, 0
 
 
 def _keep_newest(waiting: dict[str, Any]) -> None:
-    if len(waiting) > PENDING_MAX:
+    if len(waiting) > REMEMBERED_MAX:
         del waiting[next(iter(waiting))]

@@ -20,8 +20,8 @@ from bidding.observation import Observation
 from bidding.proposal import Proposal, as_decision
 from flows.logic import layout as at
 from flows.logic.arrays import Arrays
-from flows.logic.ledger import BUDGETS, Cause, Ledger
-from flows.logic.live_rows import budget_states
+from flows.logic.budgets import BUDGETS, budget_states
+from flows.logic.ledger import Cause, Ledger
 from flows.logic.people import Words
 from flows.logic.registry import Registry
 from flows.logic.steering import Steering

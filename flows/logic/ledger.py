@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from flows.logic import layout as at
 from flows.logic.arrays import Arrays
+from flows.logic.budgets import BUDGETS, Budget
 from flows.logic.periods import day_bounds, day_from, week_bounds, week_from
 from flows.logic.registry import Registry
 from schemas.campaigns import Campaign, CampaignStatus
@@ -28,34 +29,6 @@ _ROLLED_DAYS_MAX: Final = 40
 _DAY_MS: Final = 86_400_000
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """One kind of budget: where its numbers are, and what reaching it is called."""
-
-    period: str
-    reason: Reason
-    limit: int
-    spent: int
-    spent_before: int
-    start: int
-    end: int
-
-
-TOTAL: Final = Budget("total", Reason.TOTAL_BUDGET_REACHED, at.BUDGET_TOTAL, at.SPENT_TOTAL, at.SPENT_TOTAL, -1, -1)
-WEEK: Final = Budget(
-    "week",
-    Reason.WEEKLY_BUDGET_REACHED,
-    at.BUDGET_WEEK,
-    at.SPENT_WEEK,
-    at.SPENT_WEEK_BEFORE,
-    at.WEEK_START,
-    at.WEEK_END,
-)
-DAY: Final = Budget(
-    "day", Reason.DAILY_BUDGET_REACHED, at.BUDGET_DAY, at.SPENT_DAY, at.SPENT_DAY_BEFORE, at.DAY_START, at.DAY_END
-)
-# When several are reached at once the first of these is named.
-BUDGETS: Final = (TOTAL, WEEK, DAY)
 _BY_REASON: Final = {budget.reason: budget for budget in BUDGETS}
 
 
@@ -217,6 +190,10 @@ class Ledger:
         for budget, limit in limits.items():
             row[budget.limit] = limit
         return self.review(slot, Cause(int(row[at.WATERMARK] + row[at.BEHIND]), person=True), None)
+
+    def runs(self, slot: int) -> bool:
+        """Whether the campaign may deliver."""
+        return bool(self._row(slot)[at.STATE] == at.RUNNING)
 
     def hold(self, slot: int) -> Reason | None:
         """Why the campaign must not run now; None when it may."""

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from flows.logic import layout as at
 from flows.logic.arrays import Arrays
+from flows.logic.budgets import budget_states
 from flows.logic.harvest import MEASURES, NEWEST, REACH, ROLLING, SECTIONS, TODAY, TOTALS, measure_live
-from flows.logic.ledger import BUDGETS, Ledger
+from flows.logic.ledger import Ledger
 from flows.logic.registry import Registry
 from schemas.decisions import Reason
 from schemas.kpis import ROLLING_MS, Counters
-from schemas.live import BudgetState, CampaignLive
+from schemas.live import CampaignLive
 
 # Faster than an eye and a browser. A row costs some 50 us to make: after many rows the next wait longer, so that live
 # rows stay at a tenth of a core, and at most ROWS_MAX go at once, so that they hold events up by 10 ms at most.
@@ -106,19 +107,3 @@ def _live_row(
         windows=[(section[REACH + 1], _counters(section)) for section in sections[NEWEST:]],
         budgets=[] if campaign is None else budget_states(row),
     )
-
-
-def budget_states(row: list[int]) -> list[BudgetState]:
-    """The budgets of a row of `camp` that have a limit."""
-    return [
-        BudgetState(
-            period=budget.period,
-            budget_micros=row[budget.limit],
-            spent_micros=row[budget.spent],
-            in_flight_micros=row[at.RESERVE],
-            period_start_ms=0 if budget.start < 0 else row[budget.start],
-            period_end_ms=None if budget.end < 0 else row[budget.end],
-        )
-        for budget in BUDGETS
-        if row[budget.limit] != at.FAR_MS
-    ]

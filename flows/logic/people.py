@@ -7,7 +7,8 @@ from typing import Any, Final
 import msgspec
 
 from bidding.guard import Breaker
-from flows.logic.ledger import DAY, TOTAL, Ledger
+from flows.logic.budgets import DAY, TOTAL
+from flows.logic.ledger import Ledger
 from flows.logic.registry import Registry
 from flows.logic.steering import Made, Steering
 from schemas.campaigns import Bidding, Strategy
@@ -75,7 +76,9 @@ class Words:
             return []
         key = ("override", record.version)
         before, after = steering.in_force(Kind.SET_BID), {"bid_micros": bid}
-        return [self._made(slot, steering, Kind.SET_BID, Reason.MANUAL_OVERRIDE, key, clock_ms, before, after, {})]
+        # A bid that is set replaces the ones before, lifting replaces that one, too.
+        inputs = {"replaces_override": record.version - int(steering.overridden)}
+        return [self._made(slot, steering, Kind.SET_BID, Reason.MANUAL_OVERRIDE, key, clock_ms, before, after, inputs)]
 
     # -- words on decisions -------------------------------------------------------------------------------------
 
@@ -144,6 +147,11 @@ class Words:
         self, slot: int, steering: Steering, record: DecisionWordRecord, made: Made, kind: Kind
     ) -> list[Decision]:
         """Pause, or take a person's pause away: the ledger has the last word, so nothing spends past a budget."""
+        if kind is Kind.RESUME and made.reason not in (Reason.PAUSED_BY_PERSON, Reason.UNDO):
+            # A budget or a date paused it: it runs again once there is room, and not before.
+            return []
+        if self._ledger.runs(slot) == (kind is Kind.RESUME):
+            return []
         word = OverrideRecord(
             key=record.key,
             org_id=record.org_id,
@@ -157,7 +165,7 @@ class Words:
         decisions = self._ledger.override(slot, word)
         for decision in decisions:
             decision.reason = Reason.UNDO.value
-            decision.inputs |= {"undone": made.decision_id, "override_version": steering.word_version}
+            decision.inputs |= {"undone": made.decision_id, "replaces_override": steering.word_version}
             decision.decision_id = decision_id(
                 record.org_id, record.campaign_id, kind, Reason.UNDO, "undo", made.decision_id, record.version
             )
@@ -215,7 +223,9 @@ class Words:
             effective_ms=clock_ms,
             before=before,
             after=after,
-            inputs=inputs | {"version": self._ledger.standing(slot).version, "override_version": steering.word_version},
+            inputs={"replaces_override": steering.word_version}
+            | inputs
+            | {"version": self._ledger.standing(slot).version},
             policy=POLICY,
             undo=None if any(value is None for value in before.values()) else back,
         )

@@ -29,11 +29,18 @@ def definition(**changes: Any) -> Campaign:
     return Campaign.model_validate(fields | changes)
 
 
-def decision(kind: str, after: dict[str, Any], mode: str = "auto", name: str = "d1", reason: str = "learning") -> bytes:
+def decision(
+    kind: str,
+    after: dict[str, Any],
+    mode: str = "auto",
+    name: str = "d1",
+    reason: str = "learning",
+    inputs: dict[str, Any] | None = None,
+) -> bytes:
     return encode_decision(
         Decision(
             decision_id=name, org_id="default", campaign_id="shoes", kind=kind, reason=reason, ts_ms=1, effective_ms=1,
-            before={}, after=after, inputs={}, policy="test", mode=mode,
+            before={}, after=after, inputs=inputs or {}, policy="test", mode=mode,
         )
     )  # fmt: skip
 
@@ -143,18 +150,40 @@ def test_a_manual_bid_goes_before_what_a_strategy_had_decided(fold: Fold, decisi
         ("auto", [], 700),
         ("dry_run", [], 500),
         ("recommend", [], 500),
-        ("recommend", [Word.APPROVE], 700),
+        ("recommend", [Word.APPROVE], 500),
         ("recommend", [Word.REJECT], 500),
     ],
-    ids=["auto", "dry_run", "nobody_said_anything", "approved", "rejected"],
+    ids=["auto", "dry_run", "nobody_said_anything", "the_dataflow_answers_an_approval", "rejected"],
 )
-def test_a_recommendation_takes_effect_once_it_is_approved(
+def test_only_a_decision_in_mode_auto_takes_effect(
     fold: Fold, mode: str, words: list[Word], bid_micros: int, decisions_first: bool
 ) -> None:
     for word in words:
         fold.say(word)
     bid = decision("set_bid", {"bid_micros": 700}, mode=mode)
     assert fold.served(bid, decisions_first=decisions_first).bid_micros == bid_micros
+
+
+def test_a_decision_that_a_person_asked_for_goes_before_the_bid_they_set_earlier(
+    fold: Fold, decisions_first: bool
+) -> None:
+    fold.put(bidding=MANUAL)
+    fold.override(Action.SET_BID, 900)
+    asked = {"version": 2, "replaces_override": 0}
+    override = decision("set_bid", {"bid_micros": 900}, inputs=asked)
+    assert fold.served(override, decisions_first=decisions_first).bid_micros == 900
+    undone = decision("set_bid", {"bid_micros": 650}, name="d2", inputs=asked | {"replaces_override": 1})
+    assert fold.served(override, undone, decisions_first=decisions_first).bid_micros == 650
+    fold.override(Action.SET_BID, 800)
+    assert fold.served(override, undone, decisions_first=decisions_first).bid_micros == 800
+
+
+def test_undoing_a_persons_pause_lets_the_campaign_run(fold: Fold, decisions_first: bool) -> None:
+    fold.override(Action.PAUSE)
+    undone = decision("resume", {}, reason="undo", inputs={"replaces_override": 1})
+    assert not fold.served(undone, decisions_first=decisions_first).paused
+    fold.override(Action.PAUSE)
+    assert fold.served(undone, decisions_first=decisions_first).paused
 
 
 def test_records_that_cannot_be_read_are_left_out(fold: Fold) -> None:
