@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.backtest_baselines import GRID, PID_GAINS, run_constant, run_pid
-from bidding.auction_pacer import PaceRules, new_pacer, run_auctions
+from bidding.auction_pacer import FIRST_PRICE_RULES, PaceRules, new_pacer, run_auctions
 from bidding.hindsight import best_purchase, even_bound
 
 # Prices in the files are fen (1/100 CNY) per thousand impressions.
@@ -110,7 +110,8 @@ def deliver_max_clicks(auctions: Auctions, budget_micros: int, *, first_price: b
     forecast = len(auctions.value) * (1.0 + forecast_error)
     state = new_pacer(budget_micros, forecast, first_price=first_price)
     done = _undelivered(auctions)
-    run_auctions(state, PaceRules(), auctions.price_micros, auctions.value, done.won, done.spent_after)
+    rules = FIRST_PRICE_RULES if first_price else PaceRules()
+    run_auctions(state, rules, auctions.price_micros, auctions.value, done.won, done.spent_after)
     return done
 
 
