@@ -54,15 +54,15 @@ def measure(event_ids: int = 1_000_000, campaigns: int = 10_000) -> RestartResul
         log = LocalLog(data_dir / "log", partitions=PARTITIONS, fsync=False)
         _fill(log, event_ids, campaigns)
         began_s = time.monotonic()
-        with _flow(data_dir):
-            _wait(lambda: all(log.committed(GROUP, EVENTS, p) == log.end(EVENTS, p) for p in range(PARTITIONS)))
+        with _flow(data_dir) as flow:
+            _wait(flow, lambda: all(log.committed(GROUP, EVENTS, p) == log.end(EVENTS, p) for p in range(PARTITIONS)))
         built_s = time.monotonic() - began_s
         tipping = _line("tip", PROBE, START_MS + SPREAD_MS, cost_micros=BUDGET_MICROS)
         log.append(EVENTS, partition_of(PROBE, PARTITIONS), [tipping])
         offset = log.end(DECISIONS, 0)
         began_s = time.monotonic()
-        with _flow(data_dir):
-            _wait(lambda: _is_paused(log, offset))
+        with _flow(data_dir) as flow:
+            _wait(flow, lambda: _is_paused(log, offset))
             seconds = time.monotonic() - began_s
         store = sum(path.stat().st_size for path in (data_dir / "recovery").glob("*.sqlite3"))
         return RestartResult(event_ids, event_ids, campaigns + 1, store, round(built_s, 2), round(seconds, 2))
@@ -90,13 +90,13 @@ def _line(event_id: str, campaign_id: str, ts_ms: int, cost_micros: int) -> byte
 
 
 @contextmanager
-def _flow(data_dir: Path) -> Iterator[None]:
+def _flow(data_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
     """`penstock flow` on the folder, killed with SIGKILL at the end."""
     own = {"PENSTOCK_DATA_DIR": str(data_dir), "PENSTOCK_PARTITIONS": str(PARTITIONS), "PENSTOCK_EPOCH_SECONDS": "2"}
     others = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
     with subprocess.Popen([sys.executable, "-m", "cli.main", "flow"], env=others | own) as process:
         try:
-            yield
+            yield process
         finally:
             process.kill()
 
@@ -106,9 +106,11 @@ def _is_paused(log: Log, offset: int) -> bool:
     return chunk is not None and any(decode_decision(record).campaign_id == PROBE for record in chunk.records())
 
 
-def _wait(condition: Callable[[], bool]) -> None:
+def _wait(flow: subprocess.Popen[bytes], condition: Callable[[], bool]) -> None:
     deadline_s = time.monotonic() + WITHIN_S
     while not condition():
+        if flow.poll() is not None:
+            raise RuntimeError(f"the flow ended by itself with code {flow.returncode}")
         if time.monotonic() > deadline_s:
             raise TimeoutError(f"the flow did not get there within {WITHIN_S:.0f} s")
         time.sleep(_LOOK_S)

@@ -130,7 +130,7 @@ def _run_until(spec: FlowSpec, progress: Progress, share: float, rng: random.Ran
                 assert flow.poll() is None, f"the flow ended by itself with code {flow.returncode}"
                 assert time.monotonic() < deadline, f"the flow did not come past {share:.0%}"
                 time.sleep(0.002)
-            if spec.processes > 1 and rng.random() < 0.5:
+            if spec.processes > 1 and rng.random() < 0.3:
                 _kill_one_member(flow.pid, rng)
         finally:
             flow.kill()
