@@ -51,7 +51,7 @@ def step(state: CampaignState, seen: Observation, rules: Rules) -> tuple[Campaig
     after = learn(state, seen, rules)
     standing = _standing(after, seen, halted_before=state.halted)
     if seen.overridden or seen.paused or after.halted:
-        return after, standing
+        return after, [*standing, *_day_part_alone(after, seen, rules)]
     plan = _plan(after, seen, rules)
     proposals = list(standing)
     day_part = _day_part(after, seen, rules)
@@ -108,6 +108,14 @@ def _day_part(after: CampaignState, seen: Observation, rules: Rules) -> list[Pro
     if parts is None or hour_of_week(seen.now_ms, rules.time_zone) in parts:
         return None
     return _set_pacing(after, seen, 0.0, Reason.DAY_PART, {}) if after.pacing_rate != 0.0 else []
+
+
+def _day_part_alone(after: CampaignState, seen: Observation, rules: Rules) -> list[Proposal]:
+    """Day parts are a person's word: they hold while nothing else is steered."""
+    outside = _day_part(after, seen, rules)
+    if outside is not None:
+        return outside
+    return _set_pacing(after, seen, 1.0, Reason.PACING_BEHIND, {}) if after.pacing_rate == 0.0 else []
 
 
 def spend_ratio(after: CampaignState, plan: Plan) -> float | None:
