@@ -15,13 +15,20 @@ from api.background import Following
 from api.decision_history import DecisionArchive, Wanted
 from api.problems import Problem
 from api.wiring import Wiring
+from bidding.explain import explain
 from control.store import Word
 from schemas.decisions import Decision, Kind, Mode
 
 PAGE_MAX: Final = 1_000
 
 _DECISION: Final = {"$ref": "#/components/schemas/Decision"}
-_ONE: Final[dict[int | str, dict[str, Any]]] = {200: {"content": {"application/json": {"schema": _DECISION}}}}
+_TOLD: Final = {
+    "allOf": [
+        _DECISION,
+        {"type": "object", "required": ["explanation"], "properties": {"explanation": {"type": "string"}}},
+    ]
+}
+_ONE: Final[dict[int | str, dict[str, Any]]] = {200: {"content": {"application/json": {"schema": _TOLD}}}}
 _PAGE: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "content": {
@@ -74,9 +81,10 @@ async def list_decisions(
 
 @router.get("/{decision_id}", responses=_ONE, response_class=Response)
 async def get_decision(request: Request, caller: CallerDep, decision_id: _DecisionId) -> Response:
-    """One decision with its inputs, expected effect and undo."""
+    """One decision with its inputs, expected effect, undo, and all of it in words."""
     decision = await _get(request, caller, decision_id)
-    return Response(msgspec.json.encode(msgspec.structs.asdict(decision)), media_type="application/json")
+    told = msgspec.structs.asdict(decision) | {"explanation": explain(decision)}
+    return Response(msgspec.json.encode(told), media_type="application/json")
 
 
 @router.post("/{decision_id}/approve")

@@ -13,6 +13,7 @@ from cli.clickhouse import clickhouse
 from cli.demo import demo
 from cli.dlq import app as dlq
 from cli.doctor import doctor
+from cli.explain import explain
 from cli.flow import flow
 from cli.replay import app as replay
 from cli.simulate import simulate
@@ -38,6 +39,7 @@ app.command("clickhouse")(clickhouse)
 app.command("store")(store)
 app.command("demo")(demo)
 app.command("doctor")(doctor)
+app.command("explain")(explain)
 app.command("actuate")(actuate)
 app.command("api")(api)
 app.add_typer(campaign, name="campaign")

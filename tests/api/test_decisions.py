@@ -64,6 +64,8 @@ async def test_a_decision_says_why_and_from_which_numbers(apis: Apis) -> None:
     api = await with_decisions(apis, decision(1))
     told = api.client.get("/api/v1/decisions/d1").json()
     assert (told["reason"], told["inputs"], told["undo"]) == ("daily_budget_reached", {"spend_micros": 5}, None)
+    assert told["explanation"].startswith("Paused, campaign shoes: the daily budget is spent.")
+    assert "spend_micros 0.00" in told["explanation"]
     assert api.client.get("/api/v1/decisions/d9").status_code == 404
 
 
