@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 METRICS_PORT_STEP: Final = 200
 
 
-def actuate() -> None:
+def actuate(
+    retry_parked: Annotated[bool, typer.Option(help="Send once more what was parked after a day of failures.")] = False,
+) -> None:
     """Take decisions, call ad platforms, record receipts; without credentials platforms run dry."""
     from cli.wiring import open_log
     from platforms.sender import CredentialsError, read_credentials
@@ -34,10 +36,10 @@ def actuate() -> None:
         start_http_server(settings.metrics_port + METRICS_PORT_STEP)
     armed = ", ".join(sorted(credentials)) or "none, all platforms run dry"
     typer.echo(f"penstock actuate: platforms with credentials: {armed}", err=True)
-    asyncio.run(_run(open_log(settings), credentials))
+    asyncio.run(_run(open_log(settings), credentials, retry_parked))
 
 
-async def _run(log: Log, credentials: Credentials) -> None:
+async def _run(log: Log, credentials: Credentials, retry_parked: bool) -> None:
     import httpx
 
     from platforms.host import Actuator
@@ -50,7 +52,7 @@ async def _run(log: Log, credentials: Credentials) -> None:
     async with httpx.AsyncClient() as client:
         sender = Sender(credentials, clock_ms=_now_ms, client=client)
         outbox = Outbox(ADAPTERS, frozenset(credentials))
-        await Actuator(log, outbox, sender, _now_ms).run(stop)
+        await Actuator(log, outbox, sender, _now_ms, retry_parked=retry_parked).run(stop)
 
 
 def _now_ms() -> int:

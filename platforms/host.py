@@ -17,7 +17,7 @@ from schemas.campaigns import Campaign
 from schemas.control import CampaignRecord, decode_control
 from schemas.decisions import Decision, Mode, decode_decision
 from schemas.log import Log, LogUnavailableError
-from schemas.receipts import Receipt, decode_receipt, encode_receipt
+from schemas.receipts import Receipt, ReceiptState, decode_receipt, encode_receipt
 
 GROUP: Final = "actuate"
 READ_BYTES: Final = 1 << 20
@@ -51,6 +51,8 @@ class Actuator:
     sender: Sender
     clock_ms: Callable[[], int]
     campaigns: dict[tuple[str, str], Campaign] = field(default_factory=dict)
+    # Send once more what was parked after a day of failures.
+    retry_parked: bool = False
     position: _Position = field(default_factory=_Position)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -80,13 +82,24 @@ class Actuator:
     def restore(self) -> None:
         """Read control and receipts from the beginning, and where to go on in decisions."""
         self._read_control()
+        committed = self.log.committed(GROUP, topics.DECISIONS, 0)
+        self.position.decisions = self.log.begin(topics.DECISIONS, 0) if committed is None else committed
+        for receipt in self._last_receipts().values():
+            if self.retry_parked and receipt.state == ReceiptState.PARKED:
+                self.position.decisions = min(self.position.decisions, receipt.decision_offset)
+            else:
+                self.outbox.restore(receipt)
+
+    def _last_receipts(self) -> dict[str, Receipt]:
+        """The last word on every sending, in the order in which sendings were first heard of."""
+        last: dict[str, Receipt] = {}
         offset = self.log.begin(topics.RECEIPTS, 0)
         while chunk := self.log.read(topics.RECEIPTS, 0, offset, READ_BYTES):
             for record in chunk.records():
-                self.outbox.restore(decode_receipt(record))
+                receipt = decode_receipt(record)
+                last[receipt.receipt_id] = receipt
             offset = chunk.next_offset
-        committed = self.log.committed(GROUP, topics.DECISIONS, 0)
-        self.position.decisions = self.log.begin(topics.DECISIONS, 0) if committed is None else committed
+        return last
 
     def read(self) -> bool:
         """Take in what is new; False when there was nothing. Decisions wait while the outbox is full."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from platforms.host import Actuator
@@ -20,7 +21,7 @@ from schemas import topics
 from schemas.campaigns import Campaign, PlatformLink
 from schemas.control import CampaignRecord, encode_control
 from schemas.decisions import Decision, Kind, Reason, encode_decision
-from schemas.receipts import Receipt, decode_receipt
+from schemas.receipts import Receipt, decode_receipt, encode_receipt
 from tests.support.memory_log import MemoryLog
 
 SECRET = "not-to-be-seen"
@@ -99,7 +100,7 @@ def receipts(log: MemoryLog) -> list[Receipt]:
     return [] if chunk is None else [decode_receipt(record) for record in chunk.records()]
 
 
-async def run_until(log: MemoryLog, base_url: str, platforms: list[str], final: int) -> None:
+async def run_until(log: MemoryLog, base_url: str, platforms: list[str], final: int, **options: bool) -> None:
     credentials = {p: {**{key: f"{SECRET}-{key}" for key in KEYS}, "base_url": base_url} for p in platforms}
     stop = asyncio.Event()
     # Waits are real here: the clock runs a hundred times as fast.
@@ -107,7 +108,8 @@ async def run_until(log: MemoryLog, base_url: str, platforms: list[str], final: 
     async with httpx.AsyncClient() as client:
         sender = Sender(credentials, clock_ms=lambda: round(loop.time() * 100_000), client=client)
         outbox = Outbox(ADAPTERS, frozenset(credentials))
-        running = asyncio.create_task(Actuator(log, outbox, sender, lambda: round(loop.time() * 100_000)).run(stop))
+        actuator = Actuator(log, outbox, sender, lambda: round(loop.time() * 100_000), **options)
+        running = asyncio.create_task(actuator.run(stop))
         deadline = loop.time() + 20
         while sum(r.state != "retrying" for r in receipts(log)) < final:
             assert loop.time() < deadline, receipts(log)
@@ -161,6 +163,20 @@ async def test_a_restart_sends_nothing_again(platform: tuple[str, type[Platform]
     log.append(topics.DECISIONS, 0, [encode_decision(other)])
     await run_until(log, url, ["tiktok"], final=2)
     assert [json.loads(body)["operation_status"] for *_, body in handler.seen] == ["DISABLE", "ENABLE"]
+
+
+async def test_what_was_parked_is_sent_again_only_when_asked(platform: tuple[str, type[Platform]]) -> None:
+    url, handler = platform
+    log = log_with([LINKS["tiktok"]], pause())
+    await run_until(log, url, ["tiktok"], final=1)
+    [applied] = receipts(log)
+    parked = msgspec.structs.replace(applied, state="parked")
+    log.append(topics.RECEIPTS, 0, [encode_receipt(parked)])
+    await run_until(log, url, ["tiktok"], final=2)
+    assert len(handler.seen) == 1
+    await run_until(log, url, ["tiktok"], final=3, retry_parked=True)
+    assert len(handler.seen) == 2
+    assert receipts(log)[-1].state == "applied"
 
 
 @pytest.mark.parametrize(
