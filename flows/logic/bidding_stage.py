@@ -7,7 +7,7 @@ neither on other campaigns nor on how the stream was cut.
 from __future__ import annotations
 
 import zlib
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -38,6 +38,9 @@ DELAY_MS_MIN: Final = 2_000
 _DELAY_EVENTS_MIN: Final = 20
 # The clock of a campaign that has had no event may jump back to the time of its first one.
 _JUMP_MS: Final = 60_000
+# So many reporting delays after a pause all that was under way has come in; to what came a margin is added.
+_SETTLED_AFTER: Final = 1.5
+_SETTLED_MARGIN: Final = 1.25
 _STANDING: Final = (Kind.HALT, Kind.PROCEED)
 
 
@@ -133,7 +136,7 @@ class BiddingStage:
         row[at.STEP_AT] = self._next_step(slot, clock_ms, counters != steering.counted)
         steering.counted, steering.was_paused = counters, seen.paused
         decisions = [d for p in proposals for d in self._propose(slot, p, rules.bidding, clock_ms)]
-        decisions += self._reserve(slot, steering.controller.lag, clock_ms)
+        decisions += self._reserve(slot, clock_ms)
         if decisions:
             row[at.STALE] = 1
         return decisions
@@ -188,23 +191,42 @@ class BiddingStage:
             steering.wait(decision)
         return [decision]
 
-    def _reserve(self, slot: int, lag: Any, clock_ms: int) -> list[Decision]:
+    def _reserve(self, slot: int, clock_ms: int) -> list[Decision]:
         """Hold back what is in flight, and pause or resume where that makes a difference."""
-        row = self._arrays.state.camp[slot]
-        finite = [b for b in BUDGETS if row[b.limit] != at.FAR_MS]
-        known = self._delay_ms(slot, self._counters(slot)) is not None
-        if not finite or not (known or row[at.RESERVE]):
+        row, steering = self._arrays.state.camp[slot], self._steering(slot)
+        if row[at.STATE] == at.PAUSED:
+            settled = row[at.RESERVE] > 0 and self._settled(slot, clock_ms)
+            return self.note(slot, self._ledger.review(slot, Cause(clock_ms), None)) if settled else []
+        steering.pause_ms = None
+        known = steering.controller is not None and self._delay_ms(slot, self._counters(slot)) is not None
+        limits = [int(row[b.limit]) for b in BUDGETS if row[b.limit] != at.FAR_MS]
+        if not limits or not (known or row[at.RESERVE]):
             return []
+        estimate = reserved_micros(steering.controller.lag) if known and steering.controller is not None else 0
         # Half of a budget can always be spent, however slow the reports.
-        reserve = min(reserved_micros(lag) if known else 0, *(int(row[b.limit]) // 2 for b in finite))
-        left = min(int(row[b.limit] - row[b.spent]) for b in finite)
-        if row[at.STATE] == at.PAUSED and reserve < left < min(int(row[b.limit]) for b in finite) // 100:
-            # Not worth going on for: it would only pause again.
-            reserve = left
-        if reserve == row[at.RESERVE]:
-            return []
-        row[at.RESERVE] = reserve
+        row[at.RESERVE] = min(estimate, *(limit // 2 for limit in limits))
         return self.note(slot, self._ledger.review(slot, Cause(clock_ms), None))
+
+    def _settled(self, slot: int, clock_ms: int) -> bool:
+        """Whether what came in after a pause shows that far less was under way than was held back.
+
+        A pause measures what was in flight: all that is reported after it. The reporting delay is corrected by it.
+        """
+        row, steering = self._arrays.state.camp[slot], self._steering(slot)
+        spent, controller = int(row[at.SPENT_TOTAL]), steering.controller
+        if steering.pause_ms is None:
+            steering.pause_ms, steering.pause_spend = clock_ms, spent
+        if controller is None or clock_ms - steering.pause_ms < _SETTLED_AFTER * row[at.DELAY]:
+            return False
+        came = round(_SETTLED_MARGIN * (spent - steering.pause_spend))
+        left = [(int(row[b.limit] - row[b.spent]), int(row[b.limit])) for b in BUDGETS if row[b.limit] != at.FAR_MS]
+        if came >= row[at.RESERVE] or any(rest < max(2 * came, limit // 100) for rest, limit in left):
+            return False
+        share = came / int(row[at.RESERVE])
+        row[at.DELAY], row[at.RESERVE] = round(share * int(row[at.DELAY])), came
+        lag = msgspec.structs.replace(controller.lag, delay_ms=share * controller.lag.delay_ms)
+        steering.controller = msgspec.structs.replace(controller, lag=lag)
+        return True
 
     # -- what is shown and kept ---------------------------------------------------------------------------------
 

@@ -58,6 +58,9 @@ class Steering(msgspec.Struct, array_like=True):
     held: dict[str, int] = {}
     counted: list[int] = msgspec.field(default_factory=lambda: [0] * 6)
     was_paused: bool = False
+    # When a budget paused it with spend under way, and the total spend at that moment.
+    pause_ms: int | None = None
+    pause_spend: int = 0
     history: list[bytes] = []
     waiting: list[bytes] = []
     proposed: dict[str, Proposed] = {}

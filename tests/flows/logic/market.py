@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -28,6 +29,8 @@ class Market:
     conversion_rate: float = 0.2
     delay_ms: int = 0
     seed: int = 1
+    # Events fall into so much of the time before a tick.
+    spread_ms: int = TICK_MS
     creatives: tuple[str, ...] = ("x",)
     # Factor on a creative's click rate.
     appeal: dict[str, float] = field(default_factory=dict)
@@ -42,7 +45,7 @@ class Market:
         self.now_ms = self.start_ms
         self.rng = np.random.default_rng(self.seed)
         self.offset = 0
-        self.late: list[tuple[int, Ev]] = []
+        self.late: deque[tuple[int, Ev]] = deque()
         self.flow = Flow()
 
     def feed(self, step: Step) -> None:
@@ -75,8 +78,9 @@ class Market:
             if self.running and self.bid_micros:
                 self.late += [(self.now_ms + self.delay_ms, event) for event in self.buy(self.bid_micros)]
             self.now_ms += TICK_MS
-            due = [event for at_ms, event in self.late if at_ms <= self.now_ms]
-            self.late = [(at_ms, event) for at_ms, event in self.late if at_ms > self.now_ms]
+            due = []
+            while self.late and self.late[0][0] <= self.now_ms:
+                due.append(self.late.popleft()[1])
             self.report(due)
             self.say()
             if between is not None:
@@ -99,7 +103,7 @@ class Market:
 
     def _impression(self, bid_micros: int, k: int) -> list[Ev]:
         key = len(self.steps) * 1_000 + 3 * k
-        ts_ms = self.now_ms + int(self.rng.integers(0, TICK_MS))
+        ts_ms = self.now_ms + TICK_MS - 1 - int(self.rng.integers(0, self.spread_ms))
         cost = round(min(self.price_micros * float(self.rng.lognormal(-0.3, 0.3)), bid_micros) / 1_000)
         self.spent_micros += cost
         creative = self.creatives[k % len(self.creatives)]
