@@ -6,6 +6,7 @@ neither on other campaigns nor on how the stream was cut.
 
 from __future__ import annotations
 
+import math
 import zlib
 from typing import Final
 
@@ -24,6 +25,14 @@ from flows.logic.budgets import BUDGETS, budget_states
 from flows.logic.ledger import Cause, Ledger
 from flows.logic.people import Words
 from flows.logic.registry import Registry
+from flows.logic.slow_beat import (
+    BEAT_MS,
+    Segments,
+    follow_day,
+    modifier_proposals,
+    portfolio_proposals,
+    segments_of_day,
+)
 from flows.logic.steering import Steering
 from schemas.campaigns import Bidding, Campaign, Strategy
 from schemas.control import DecisionWordRecord, OverrideRecord
@@ -41,6 +50,8 @@ _JUMP_MS: Final = 60_000
 # So many reporting delays after a pause all that was under way has come in; to what came a margin is added.
 _SETTLED_AFTER: Final = 1.5
 _SETTLED_MARGIN: Final = 1.25
+PORTFOLIO_MS: Final = 3_600_000
+_WEEK_MS: Final = 7 * 86_400_000
 _STANDING: Final = (Kind.HALT, Kind.PROCEED)
 
 
@@ -114,7 +125,7 @@ class BiddingStage:
         decisions: list[Decision] = []
         for slot in sorted(due.tolist(), key=self._registry.campaigns.key):
             decisions += self._step(slot, int(clock_ms[slot]))
-        return decisions
+        return decisions + self._beat({slot: int(clock_ms[slot]) for slot in due.tolist()})
 
     def _counters(self, slot: int) -> list[int]:
         state = self._arrays.state
@@ -131,15 +142,75 @@ class BiddingStage:
             controller = first_state(rules.bidding)
         counters = self._counters(slot)
         seen = self._observation(slot, clock_ms, counters)
+        self._remember_week(steering, seen, rules)
         controller = msgspec.structs.replace(controller, pacing_rate=steering.pacing_rate)
         steering.controller, proposals = step(controller, seen, rules)
         row[at.STEP_AT] = self._next_step(slot, clock_ms, counters != steering.counted)
         steering.counted, steering.was_paused = counters, seen.paused
-        decisions = [d for p in proposals for d in self._propose(slot, p, rules.bidding, clock_ms)]
+        decisions = [d for p in proposals for d in self._propose(slot, p, rules.bidding.mode, clock_ms)]
         decisions += self._reserve(slot, clock_ms)
         if decisions:
             row[at.STALE] = 1
         return decisions
+
+    def _beat(self, due: dict[int, int]) -> list[Decision]:
+        """Modifiers and portfolios of those stepped campaigns whose slower time has come too."""
+        beats = [slot for slot, clock_ms in due.items() if slot in self._rules and self._beats(slot, clock_ms)]
+        beats.sort(key=self._registry.campaigns.key)
+        decisions: list[Decision] = []
+        for counts_conversions in (False, True):
+            slots = [slot for slot in beats if self._rules[slot].counts_conversions is counts_conversions]
+            segments = segments_of_day(self._arrays, self._registry, slots, counts_conversions) if slots else {}
+            for slot, today in segments.items():
+                decisions += self._modifiers(slot, due[slot], today)
+        for slot in beats:
+            decisions += self._portfolio(slot, due[slot])
+        return decisions
+
+    def _beats(self, slot: int, clock_ms: int) -> bool:
+        steering = self._steering(slot)
+        place_ms = zlib.crc32(self._registry.campaigns.key(slot).campaign_id.encode()) % BEAT_MS
+        beat = (clock_ms - place_ms) // BEAT_MS
+        known, steering.beat = steering.beat, beat
+        return known not in (None, beat)
+
+    def _modifiers(self, slot: int, clock_ms: int, today: Segments) -> list[Decision]:
+        steering, row, rules = self._steering(slot), self._arrays.state.camp[slot], self._rules[slot]
+        follow_day(steering, int(row[at.DAY_START]), today)
+        controller = steering.controller
+        if controller is None or controller.halted or rules.bidding.strategy is Strategy.MANUAL:
+            return []
+        proposals = modifier_proposals(steering, clock_ms, controller.step)
+        return [d for p in proposals for d in self._propose(slot, p, rules.bidding.mode, clock_ms)]
+
+    def _portfolio(self, slot: int, clock_ms: int) -> list[Decision]:
+        """Budgets to move within the portfolio that the campaign is the first of, once an hour.
+
+        Members are those of the same organisation, currency and outcome whose events come in the same partition and to
+        the same shard: what others do by now is not the same in every replay.
+        """
+        portfolio, steering = self._group(slot), self._steering(slot)
+        if portfolio is None or 0 <= clock_ms - steering.portfolio_at_ms < PORTFOLIO_MS:
+            return []
+        steering.portfolio_at_ms = clock_ms
+        slots = {
+            self._registry.campaigns.key(each).campaign_id: each
+            for each in self._rules
+            if self._group(each) == portfolio
+        }
+        if min(slots) != self._registry.campaigns.key(slot).campaign_id:
+            return []
+        members = [(c, self._steering(slots[c]), self._arrays.state.camp[slots[c]].tolist()) for c in sorted(slots)]
+        outcome = "conversions" if self._rules[slot].counts_conversions else "clicks"
+        proposals = portfolio_proposals(members, outcome, clock_ms)
+        return [d for c, p in proposals.items() for d in self._propose(slots[c], p, Mode.RECOMMEND, clock_ms)]
+
+    def _group(self, slot: int) -> tuple[str | int | bool, ...] | None:
+        rules, campaign = self._rules[slot], self._ledger.standing(slot).campaign
+        if campaign is None or rules.bidding.portfolio_id is None:
+            return None
+        home = int(self._arrays.state.camp[slot, at.HOME])
+        return campaign.org_id, rules.bidding.portfolio_id, campaign.currency, rules.counts_conversions, home
 
     def _next_step(self, slot: int, clock_ms: int, moved: bool) -> int:
         """Steps of campaigns fall evenly into each interval, each campaign's at its own place."""
@@ -166,16 +237,23 @@ class BiddingStage:
             reporting_delay_ms=self._delay_ms(slot, counters),
         )
 
+    @staticmethod
+    def _remember_week(steering: Steering, seen: Observation, rules: Rules) -> None:
+        since_ms = None if steering.controller is None else steering.controller.seen_ms
+        kept = 1.0 if since_ms is None else math.exp(-max(seen.now_ms - since_ms, 0) / _WEEK_MS)
+        events = seen.conversions if rules.counts_conversions else seen.clicks
+        steering.week_spend = kept * steering.week_spend + seen.spend_micros
+        steering.week_events = kept * steering.week_events + events
+
     def _delay_ms(self, slot: int, counters: list[int]) -> int | None:
         delay_ms = int(self._arrays.state.camp[slot, at.DELAY])
         return delay_ms if delay_ms >= DELAY_MS_MIN and counters[0] >= _DELAY_EVENTS_MIN else None
 
-    def _propose(self, slot: int, proposal: Proposal, bidding: Bidding, clock_ms: int) -> list[Decision]:
+    def _propose(self, slot: int, proposal: Proposal, mode: Mode, clock_ms: int) -> list[Decision]:
         """The decision of a proposal, unless a person's word or an earlier proposal stands against it."""
         steering = self._steering(slot)
         if steering.holds(proposal.kind, clock_ms):
             return []
-        mode = bidding.mode
         if mode is Mode.RECOMMEND and proposal.kind in _STANDING:
             # That automation has stopped is a fact and no recommendation.
             mode = Mode.AUTO

@@ -68,7 +68,7 @@ class Steering(msgspec.Struct, array_like=True):
     segments: dict[str, Seen] = {}
     segments_today: dict[str, Seen] = {}
     segment_day_ms: int = 0
-    segments_at_ms: int = 0
+    beat: int | None = None
     # Spend and outcomes of about the last week, and when the portfolio was looked at.
     week_spend: float = 0.0
     week_events: float = 0.0

@@ -32,6 +32,7 @@ class Ev:
     cost: int = 0
     revenue: int = 0
     actor: int = 1
+    device: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def hashed(*parts: object) -> int:
 
 def batch_of(events: list[tuple[int, Ev]]) -> EventBatch:
     """A batch of events with their positions; series are listed anew, as another process would."""
-    series = sorted({SeriesKey("o", e.campaign, e.creative, "", "", "") for _, e in events})
+    series = sorted({SeriesKey("o", e.campaign, e.creative, "", "", e.device) for _, e in events})
     code = {key: number for number, key in enumerate(series)}
     n = len(events)
     return EventBatch(
@@ -67,7 +68,9 @@ def batch_of(events: list[tuple[int, Ev]]) -> EventBatch:
         actor=np.array([hashed("actor", e.actor) if e.actor else 0 for _, e in events], np.uint64),
         ref=np.zeros(n, np.uint64),
         features=np.zeros((n, len(FEATURE_FIELDS)), np.uint32),
-        series_code=np.array([code[SeriesKey("o", e.campaign, e.creative, "", "", "")] for _, e in events], np.int32),
+        series_code=np.array(
+            [code[SeriesKey("o", e.campaign, e.creative, "", "", e.device)] for _, e in events], np.int32
+        ),
         series=series,
     )
 

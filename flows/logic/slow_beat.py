@@ -1,0 +1,151 @@
+"""What is looked at every ten minutes of a campaign's clock: bid modifiers by segment, budgets within a portfolio."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Final
+
+import numpy as np
+
+from bidding.portfolio import Member, Move, Reallocation, reallocate
+from bidding.proposal import Proposal
+from bidding.segments import Seen, bid_modifiers
+from flows.logic import layout as at
+from flows.logic.arrays import Arrays
+from flows.logic.budgets import DAY
+from flows.logic.registry import OTHER, Registry
+from flows.logic.steering import Steering, same_change
+from schemas.decisions import Effect, Kind, Reason
+
+BEAT_MS: Final = 600_000
+# Each day leaves this much weight to the days before: some three weeks count.
+_KEPT_A_DAY: Final = 0.95
+# Places in SeriesKey. Bids are not modified by creative: a platform has one bid for all of an ad group.
+_DIMENSIONS: Final = {"channel": 3, "country": 4, "device": 5}
+# So many values of a dimension are told apart; what comes later in the alphabet has no modifier.
+_VALUES_MAX: Final = 200
+
+Segments = dict[str, Seen]
+
+
+def segments_of_day(
+    arrays: Arrays, registry: Registry, slots: list[int], counts_conversions: bool
+) -> dict[int, Segments]:
+    """What each segment of the campaigns was given today and what came of it, by "dimension=value".
+
+    Impressions and clicks, or clicks and conversions; from the day windows of their series, which must be flushed.
+    """
+    s = arrays.state
+    wanted = np.zeros(arrays.campaigns, np.bool_)
+    wanted[slots] = True
+    owner = s.series[: arrays.series, 0]
+    rows = np.flatnonzero((owner >= 0) & wanted[owner])
+    cells = s.series_heads[rows, at.DAY]
+    today = (cells >= 0) & (s.cells[cells, at.START] == s.camp[owner[rows], at.DAY_START])
+    given, came = (1, 2) if counts_conversions else (0, 1)
+    counted = s.cells[cells[today]][:, [given, came]].tolist()
+    found: dict[int, dict[str, list[float]]] = {slot: defaultdict(lambda: [0.0, 0.0]) for slot in slots}
+    for series, (exposure, events) in zip(rows[today].tolist(), counted, strict=True):
+        key = registry.series.key(series)
+        of_campaign = found[registry.campaign_of_series[series]]
+        for dimension, place in _DIMENSIONS.items():
+            if key[place] and key[place] != OTHER:
+                segment = of_campaign[f"{dimension}={key[place]}"]
+                segment[0] += exposure
+                segment[1] += events
+    return {
+        slot: {name: Seen(*segment) for name, segment in sorted(segments.items())} for slot, segments in found.items()
+    }
+
+
+def follow_day(steering: Steering, day_start_ms: int, today: Segments) -> None:
+    """Take over today's segments so far; yesterday's last look joins the past when a day begins."""
+    if day_start_ms > steering.segment_day_ms:
+        steering.segments = _joined(steering.segments, steering.segments_today, _KEPT_A_DAY)
+    steering.segment_day_ms, steering.segments_today = day_start_ms, today
+
+
+def _joined(past: Segments, today: Segments, kept: float) -> Segments:
+    names = sorted(past.keys() | today.keys())
+    nothing = Seen(0.0, 0.0)
+    joined = {}
+    for name in names:
+        before, now = past.get(name, nothing), today.get(name, nothing)
+        joined[name] = Seen(kept * before.exposure + now.exposure, kept * before.events + now.events)
+    return joined
+
+
+def modifiers_now(steering: Steering) -> dict[str, float]:
+    """The modifiers that all days together call for, dimension by dimension."""
+    known = _joined(steering.segments, steering.segments_today, 1.0)
+    modifiers: dict[str, float] = {}
+    for dimension in _DIMENSIONS:
+        names = [name for name in known if name.startswith(dimension + "=")][:_VALUES_MAX]
+        if len(names) > 1:
+            modifiers |= bid_modifiers({name: known[name] for name in names})
+    return modifiers
+
+
+def modifier_proposals(steering: Steering, clock_ms: int, step: int) -> list[Proposal]:
+    """Set the modifiers where they differ from those in force by enough to matter."""
+    wanted = modifiers_now(steering)
+    if same_change(wanted, steering.modifiers):
+        return []
+    known = _joined(steering.segments, steering.segments_today, 1.0)
+    seen = {name: [round(known[name].exposure, 3), round(known[name].events, 3)] for name in wanted if name in known}
+    return [
+        Proposal(
+            kind=Kind.SET_BID_MODIFIERS,
+            reason=Reason.SEGMENT_RESPONSE,
+            ts_ms=clock_ms,
+            step=step,
+            before={"modifiers": steering.modifiers},
+            after={"modifiers": wanted},
+            inputs={"exposure_and_events": seen},
+        )
+    ]
+
+
+def portfolio_proposals(
+    members: list[tuple[str, Steering, list[int]]], outcome: str, clock_ms: int
+) -> dict[str, Proposal]:
+    """Daily budgets to move between campaigns of a portfolio, by campaign; `members` have id, state and row."""
+    asked = [
+        Member(
+            campaign_id=campaign_id,
+            budget_micros=row[DAY.limit],
+            spend_micros=round(steering.week_spend),
+            events=steering.week_events,
+            limited=_is_limited(row),
+        )
+        for campaign_id, steering, row in members
+        if row[DAY.limit] != at.FAR_MS
+    ]
+    found = reallocate(asked)
+    if found is None:
+        return {}
+    steps = {c: 0 if s.controller is None else s.controller.step for c, s, _ in members}
+    return {
+        move.campaign_id: _proposal(move, found, outcome, clock_ms, steps[move.campaign_id]) for move in found.moves
+    }
+
+
+def _proposal(move: Move, found: Reallocation, outcome: str, clock_ms: int, step: int) -> Proposal:
+    gain, low, high = round(found.gain, 6), round(found.gain_low, 6), round(found.gain_high, 6)
+    return Proposal(
+        kind=Kind.SET_BUDGET,
+        reason=Reason.REALLOCATION,
+        ts_ms=clock_ms,
+        step=step,
+        before={"daily_budget_micros": move.before_micros},
+        after={"daily_budget_micros": move.after_micros},
+        inputs={"moves": {m.campaign_id: m.after_micros - m.before_micros for m in found.moves}},
+        expected=(Effect(f"{outcome}_a_day_of_all_moves", gain, low, high),),
+    )
+
+
+def _is_limited(row: list[int]) -> bool:
+    """Whether the campaign spends its daily budget: today it is at least nine tenths of the way that the clock is."""
+    day_ms = max(row[at.DAY_END] - row[at.DAY_START], 1)
+    gone = min(max((row[at.WATERMARK] + row[at.BEHIND] - row[at.DAY_START]) / day_ms, 0.0), 1.0)
+    return row[DAY.spent] + row[at.RESERVE] >= 0.9 * gone * row[DAY.limit]
