@@ -10,8 +10,11 @@ import { CampaignPage } from "./pages/campaign";
 import { CampaignsPage } from "./pages/campaigns";
 import { DecisionsPage } from "./pages/decisions";
 import { FLOW_SILENT_MS, SystemPage } from "./pages/system";
+import { CampaignEditPage, NewCampaignPage } from "./pages/campaign-form";
+import { useAttention } from "./ui/attention";
 import { useLive, useNow } from "./ui/live";
 import { Button, Empty, Notice } from "./ui/parts";
+import { TroubleBanner } from "./ui/receipts";
 
 function useRoute(): Route {
   const [hash, setHash] = useState(location.hash);
@@ -23,15 +26,15 @@ function useRoute(): Route {
   return parseRoute(hash);
 }
 
-const TITLES = { campaigns: "Campaigns", decisions: "Decisions", system: "System", unknown: "Not found" };
+const TITLES = { campaigns: "Campaigns", decisions: "Decisions", system: "System", new: "New campaign", unknown: "Not found" };
 
 export function App() {
   const live = useLive();
   const route = useRoute();
   const main = useRef<HTMLElement>(null);
   const first = useRef(true);
-  const key = route.page === "campaign" ? `campaign/${route.id}` : route.page;
-  const name = route.page === "campaign" ? live.state.rows.get(route.id)?.name || route.id : TITLES[route.page];
+  const key = "id" in route ? `${route.page}/${route.id}` : route.page;
+  const name = "id" in route ? live.state.rows.get(route.id)?.name || route.id : TITLES[route.page];
 
   useEffect(() => {
     document.title = `${name} · Penstock`;
@@ -77,6 +80,10 @@ function Page({ route }: { route: Route }) {
       return <CampaignsPage />;
     case "campaign":
       return <CampaignPage key={route.id} id={route.id} />;
+    case "edit":
+      return <CampaignEditPage key={route.id} id={route.id} />;
+    case "new":
+      return <NewCampaignPage />;
     case "decisions":
       return <DecisionsPage />;
     case "system":
@@ -100,7 +107,13 @@ function Header({ route }: { route: Route }) {
     sizes.observe(at);
     return () => sizes.disconnect();
   }, []);
-  const here = route.page === "campaign" ? "campaigns" : route.page;
+  const here = route.page === "campaign" || route.page === "edit" || route.page === "new" ? "campaigns" : route.page;
+  const { waiting, troubled } = useAttention();
+  const badges = {
+    campaigns: { size: 0, text: "" },
+    decisions: { size: waiting.length, text: "waiting for you" },
+    system: { size: troubled.length, text: "in trouble on ad platforms" },
+  };
   return (
     <header ref={bar} className="border-b border-line bg-surface tall:sticky tall:top-0 tall:z-20">
       <div className="mx-auto flex max-w-[105rem] flex-wrap items-center gap-x-5 gap-y-1 px-3 py-1.5 sm:px-4">
@@ -121,6 +134,12 @@ function Header({ route }: { route: Route }) {
               className={`border-b-2 px-2.5 py-1.5 font-medium ${here === page ? "border-accent text-text" : "border-transparent text-muted hover:text-text"}`}
             >
               {TITLES[page]}
+              {badges[page].size > 0 && (
+                <span className="ml-1 rounded-full bg-warn-soft px-1.5 text-xs font-semibold text-warn" title={`${badges[page].size} ${badges[page].text}`}>
+                  {badges[page].size}
+                  <span className="sr-only"> {badges[page].text}</span>
+                </span>
+              )}
             </a>
           ))}
         </nav>
@@ -211,6 +230,7 @@ function Banners() {
   const now = useNow();
   const serverNow = now + state.clockOffsetMs;
   const { store } = state;
+  const { troubled } = useAttention();
   const flowAt = Math.max(0, ...state.flow.map((status) => status.now_ms));
   const silent = connection.status === "live" && flowAt > 0 && serverNow - flowAt > FLOW_SILENT_MS;
   return (
@@ -262,6 +282,7 @@ function Banners() {
           <strong>History is behind:</strong> {count(store.lag_records)} records are not in ClickHouse yet. Numbers here are live.
         </Notice>
       )}
+      <TroubleBanner troubled={troubled} />
       {silent && (
         <Notice tone="bad">
           <strong>The dataflow is silent</strong> since {clock(flowAt - state.clockOffsetMs, HERE)}: numbers do not move and no decisions

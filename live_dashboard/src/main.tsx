@@ -6,6 +6,7 @@ import { storedKey } from "./lib/api";
 import { applyTheme, storedTheme } from "./lib/theme";
 import { LiveStore } from "./live/store";
 import "./styles.css";
+import { AttentionProvider } from "./ui/attention";
 import { LiveContext } from "./ui/live";
 
 // Radix adds a style element while a dialog is open; the page's policy wants the answer's nonce on it.
@@ -21,7 +22,9 @@ if (root) {
   createRoot(root).render(
     <StrictMode>
       <LiveContext value={live}>
-        <App />
+        <AttentionProvider>
+          <App />
+        </AttentionProvider>
       </LiveContext>
     </StrictMode>,
   );

@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from schemas import topics
 from schemas.control import DecisionWordRecord, decode_control
+from schemas.dead_letters import Reject, dead_letter
+from schemas.receipts import encode_receipt
 from tests.dashboard.conftest import DASHBOARD, Site, now_ms, started
+from tests.dashboard.steering import bidding, receipt, recommendation
 from tests.support.live_feed import budget, feed, flow_status, live_row, pause, set_bid, store_status
 
 UNIT = 1_000_000
@@ -249,7 +254,7 @@ def test_a_key_is_asked_for_and_used(browser: Browser, dist: Path, tmp_path: Pat
         assert "s3cret" not in page.url
 
 
-PAGES = ["#/", "#/campaigns/c1", "#/decisions", "#/system"]
+PAGES = ["#/", "#/campaigns/c1", "#/campaigns/c1/edit", "#/new", "#/decisions", "#/system"]
 
 
 def fill(site: Site) -> None:
@@ -260,9 +265,15 @@ def fill(site: Site) -> None:
         at = now - step * 10_000
         rows = [live_row(f"c{n}", 90_000 // (n + 1), at, state=state) for n, state in enumerate(states)]
         feed(site.log, *rows)
-    feed(
-        site.log, pause("c1", now), set_bid("c1", now, 1, 2), flow_status(now), store_status(now, "down", "refused", 9)
-    )
+    site.define("c1", platforms=[{"platform": "tiktok", "account_id": "7004", "campaign_ref": "17801"}])
+    site.define("c1", platforms=[{"platform": "tiktok", "account_id": "7004", "campaign_ref": "17801"}], name="One")
+    bid, wanted = set_bid("c1", now, 1, 2), recommendation("c1")
+    refused = receipt(bid, "rejected", message="Bid is below the minimum")
+    letter = dead_letter(b"{" * 500, Reject.MALFORMED_JSON, "", "cut", source="http/a:1", org_id="default", ts_ms=now)
+    site.log.append(topics.RECEIPTS, 0, [encode_receipt(refused)])
+    site.log.append(topics.DEAD_LETTERS, 0, [msgspec.json.encode(letter)])
+    feed(site.log, live_row("c1", 45_000, now, bidding=bidding(mode="recommend", halted=1, bid_held="override")))
+    feed(site.log, pause("c1", now), bid, wanted, flow_status(now), store_status(now, "down", "refused", 9))
 
 
 @pytest.mark.parametrize("width", [320, 360, 768], ids=["400% zoom of 1280", "phone", "tablet"])
@@ -285,8 +296,9 @@ def test_no_page_has_a_serious_accessibility_violation(page: Page, site: Site, t
         page.reload()
         page.get_by_text("ClickHouse is down:").wait_for()
         assert page.evaluate("document.documentElement.dataset.theme") == theme
-        if address == "#/decisions":
-            page.locator("[aria-expanded]").first.click()
+        page.get_by_text("A change did not reach TikTok:").wait_for()
+        if address in ("#/decisions", "#/system", "#/campaigns/c1"):
+            page.locator("li [aria-expanded]").first.click()
         # Evaluated and not added as a script: the page's policy lets nothing in, as it should.
         page.evaluate(AXE.read_text())
         options = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}

@@ -1,38 +1,15 @@
 /** The REST api, with its problem details (RFC 9457) turned into sentences. */
 
-import { read, write } from "./theme";
 import type { Decision } from "../live/protocol";
+import type { Bidding, Change, DeadLetters, Definition, Override, PlatformReceipt, Said, StoredCampaign, Word } from "./records";
 import type { KpiRow } from "./series";
+import { read, write } from "./theme";
 
 const KEY_PLACE = "penstock.key";
 
-export interface Definition {
-  campaign_id: string;
-  name: string;
-  currency: string;
-  time_zone: string;
-  status: "active" | "paused" | "archived";
-  daily_budget_micros: number | null;
-  weekly_budget_micros: number | null;
-  total_budget_micros: number | null;
-  start_ms: number | null;
-  end_ms: number | null;
-}
-
-export interface StoredCampaign {
-  campaign: Definition;
-  version: number;
-  changed_by: string;
-  changed_ms: number;
-}
-
-export interface Override {
-  version: number;
-  action: "pause" | "resume" | "set_bid" | "lift";
-  bid_micros: number | null;
-  note: string;
-  changed_by: string;
-  changed_ms: number;
+export interface FieldError {
+  field: string;
+  detail: string;
 }
 
 export class ApiError extends Error {
@@ -40,6 +17,8 @@ export class ApiError extends Error {
     readonly status: number,
     readonly code: string,
     message: string,
+    /** What was wrong with which field, when the server said so. */
+    readonly errors: FieldError[] = [],
   ) {
     super(message);
   }
@@ -58,14 +37,22 @@ interface Problem {
   title?: string;
   detail?: string;
   type?: string;
-  errors?: { field: string; detail: string }[];
+  errors?: FieldError[];
 }
 
-export async function call<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+interface Sent {
+  body?: unknown;
+  signal?: AbortSignal;
+  /** Version that was read: another in force meanwhile is an error and not overwritten. 0 for none yet. */
+  version?: number;
+}
+
+export async function call<T>(method: string, path: string, { body, signal, version }: Sent = {}): Promise<T> {
   const headers = new Headers({ Accept: "application/json" });
   const key = storedKey();
   if (key) headers.set("Authorization", `Bearer ${key}`);
   if (body !== undefined) headers.set("Content-Type", "application/json");
+  if (version !== undefined) headers.set("If-Match", `"${version}"`);
   let answer: Response;
   try {
     answer = await fetch(`/api/v1${path}`, {
@@ -80,7 +67,7 @@ export async function call<T>(method: string, path: string, body?: unknown, sign
   }
   if (answer.ok) return (answer.status === 204 ? undefined : await answer.json()) as T;
   const problem = (await answer.json().catch(() => ({}))) as Problem;
-  throw new ApiError(answer.status, problem.type?.split(":").at(-1) ?? "http", sentence(problem, answer.status));
+  throw new ApiError(answer.status, problem.type?.split(":").at(-1) ?? "http", sentence(problem, answer.status), problem.errors);
 }
 
 function sentence(problem: Problem, status: number): string {
@@ -93,24 +80,43 @@ function sentence(problem: Problem, status: number): string {
 const at = (id: string) => `/campaigns/${encodeURIComponent(id)}`;
 
 export const api = {
-  campaign: (id: string, signal?: AbortSignal) => call<StoredCampaign>("GET", at(id), undefined, signal),
-  overrides: (id: string, signal?: AbortSignal) => call<Override[]>("GET", `${at(id)}/overrides`, undefined, signal),
-  change: (id: string, changes: Partial<Definition>) => call<StoredCampaign>("PATCH", at(id), changes),
-  override: (id: string, action: Override["action"], note: string) =>
-    call<{ version: number }>("POST", `${at(id)}/override`, { action, note }),
+  campaign: (id: string, signal?: AbortSignal) => call<StoredCampaign>("GET", at(id), { signal }),
+  create: (definition: Partial<Definition> & { campaign_id: string }) =>
+    call<StoredCampaign>("PUT", at(definition.campaign_id), { body: definition, version: 0 }),
+  change: (id: string, changes: Changes, version?: number) => call<StoredCampaign>("PATCH", at(id), { body: changes, version }),
+  changes: (id: string, signal?: AbortSignal) => call<Change[]>("GET", `${at(id)}/changes`, { signal }),
+  revert: (id: string, toVersion: number) => call<StoredCampaign>("POST", `${at(id)}/revert`, { body: { to_version: toVersion } }),
+  overrides: (id: string, signal?: AbortSignal) => call<Override[]>("GET", `${at(id)}/overrides`, { signal }),
+  override: (id: string, action: Override["action"], note: string, bidMicros?: number) =>
+    call<{ version: number }>("POST", `${at(id)}/override`, {
+      body: { action, note, ...(bidMicros === undefined ? {} : { bid_micros: bidMicros }) },
+    }),
   decisions: (campaignId: string | null, before: string | null) => {
     const query = new URLSearchParams({ limit: "200" });
     if (campaignId) query.set("campaign_id", campaignId);
     if (before) query.set("before", before);
     return call<{ decisions: Decision[]; next_before: string | null }>("GET", `/decisions?${query}`);
   },
-  say: (decisionId: string, word: "undo" | "approve" | "reject") =>
-    call<unknown>("POST", `/decisions/${encodeURIComponent(decisionId)}/${word}`),
+  decision: (id: string, signal?: AbortSignal) =>
+    call<Decision & { explanation?: string | null }>("GET", `/decisions/${encodeURIComponent(id)}`, { signal }),
+  say: (decisionId: string, word: Word) => call<unknown>("POST", `/decisions/${encodeURIComponent(decisionId)}/${word}`),
+  words: (signal?: AbortSignal) => call<Said[]>("GET", "/decision-words", { signal }),
+  receipts: (campaignId: string, signal?: AbortSignal) =>
+    call<PlatformReceipt[]>("GET", `/receipts?${new URLSearchParams({ campaign_id: campaignId, limit: "500" })}`, { signal }),
+  troubled: (signal?: AbortSignal) => call<PlatformReceipt[]>("GET", "/receipts?troubled=true&limit=500", { signal }),
+  deadLetters: (reason: string, limit: number, signal?: AbortSignal) => {
+    const query = new URLSearchParams({ limit: String(limit), ...(reason ? { reason } : {}) });
+    return call<DeadLetters>("GET", `/dead-letters?${query}`, { signal });
+  },
   kpis: (id: string, window: string, fromMs: number, toMs: number, signal?: AbortSignal) =>
     call<{ rows: KpiRow[]; truncated: boolean }>(
       "GET",
       `${at(id)}/kpis?window=${window}&from_ms=${Math.round(fromMs)}&to_ms=${Math.round(toMs)}&level=campaign`,
-      undefined,
-      signal,
+      { signal },
     ),
+};
+
+/** A merge patch: null takes a field away. */
+export type Changes = { [Name in keyof Omit<Definition, "bidding">]?: Definition[Name] | null } & {
+  bidding?: { [Name in keyof Bidding]?: Bidding[Name] | null } | null;
 };

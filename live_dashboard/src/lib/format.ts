@@ -189,26 +189,38 @@ export function zoneName(ms: number, zone: string): string {
 
 export const HERE = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
 
-/** "daily_budget_reached" -> "Daily budget reached". */
+/** "daily_budget_reached" -> "Daily budget reached", "target_cpa" -> "Target CPA". */
 export function words(code: string): string {
-  const text = code.replaceAll("_", " ");
+  const text = code.replaceAll("_", " ").replace(/\b(cpa|cpc|cpm|ctr|cvr|roas|id)\b/g, (short) => short.toUpperCase());
   return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+const PLATFORMS: Record<string, string> = {
+  google: "Google Ads", facebook: "Meta", tiktok: "TikTok", linkedin: "LinkedIn", twitter: "X", openrtb: "OpenRTB",
+};
+
+export function platformName(platform: string): string {
+  return PLATFORMS[platform] ?? words(platform);
 }
 
 /** A field of a decision: money where the name says micros, a share where it says so. */
 export function fieldValue(name: string, value: unknown, currency: string): string {
   if (value === null || value === undefined) return NONE;
   if (typeof value === "number") {
-    if (name.endsWith("_micros")) return money(value, currency);
+    if (name.endsWith("_micros") || name.includes("_micros_")) return money(value, currency);
     if (name.endsWith("_ms")) return value > 1e12 ? dateTime(value, HERE) : `${count(value)} ms`;
     if (/share|rate|ctr|cvr/.test(name)) return share(value);
     return Number.isInteger(value) ? count(value) : String(Number(value.toPrecision(4)));
   }
   if (typeof value === "boolean") return value ? "yes" : "no";
   if (typeof value === "string") return value;
+  if (!Array.isArray(value) && Object.values(value).every((each) => typeof each === "number")) {
+    const parts = Object.entries(value).map(([key, each]) => `${key} ${Number((each as number).toPrecision(4))}`);
+    return parts.join(", ") || "none";
+  }
   return JSON.stringify(value);
 }
 
 export function fieldName(name: string): string {
-  return words(name.replace(/_(micros|ms)$/, ""));
+  return words(name.replace(/_(micros|ms)$/, "").replace("_micros_", "_"));
 }

@@ -3,6 +3,8 @@
 export type Route =
   | { page: "campaigns" }
   | { page: "campaign"; id: string }
+  | { page: "edit"; id: string }
+  | { page: "new" }
   | { page: "decisions" }
   | { page: "system" }
   | { page: "unknown" };
@@ -10,9 +12,11 @@ export type Route =
 export function parseRoute(hash: string): Route {
   const [page = "", ...rest] = hash.replace(/^#?\/?/, "").split("/");
   if (page === "" || (page === "campaigns" && rest.length === 0)) return { page: "campaigns" };
-  if (page === "campaigns" && rest.length === 1 && rest[0]) {
+  if (page === "new" && rest.length === 0) return { page };
+  const isEdit = rest.length === 2 && rest[1] === "edit";
+  if (page === "campaigns" && (rest.length === 1 || isEdit) && rest[0]) {
     try {
-      return { page: "campaign", id: decodeURIComponent(rest[0]) };
+      return { page: isEdit ? "edit" : "campaign", id: decodeURIComponent(rest[0]) };
     } catch {
       return { page: "unknown" };
     }
@@ -23,4 +27,8 @@ export function parseRoute(hash: string): Route {
 
 export function campaignHref(id: string): string {
   return `#/campaigns/${encodeURIComponent(id)}`;
+}
+
+export function editHref(id: string): string {
+  return `${campaignHref(id)}/edit`;
 }

@@ -37,6 +37,8 @@ function keyOf(row: Row, by: string, span: string, config: Configuration): Key {
       const budget = bindingBudget(row);
       return budget ? budget.spent_micros / budget.budget_micros : null;
     }
+    case "bid":
+      return bidOf(row);
     case "updated":
       return row.event_ms;
     default: {
@@ -46,9 +48,15 @@ function keyOf(row: Row, by: string, span: string, config: Configuration): Key {
   }
 }
 
+/** The bid in force, in micros per thousand impressions; null without a strategy. */
+export function bidOf(row: Row): number | null {
+  const bid = row.bidding.bid_micros;
+  return typeof bid === "number" ? bid : null;
+}
+
 /** Money is ordered within its currency, currencies by how many campaigns have them: 1,000 yen are not above 10 euros. */
 function currencyRanks(rows: Row[], by: string, config: Configuration): Map<string, number> {
-  if (measureNamed(config, by)?.unit !== "money") return new Map();
+  if (by !== "bid" && measureNamed(config, by)?.unit !== "money") return new Map();
   const counts = new Map<string, number>();
   for (const row of rows) counts.set(row.currency, (counts.get(row.currency) ?? 0) + 1);
   const names = [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).map(([name]) => name);

@@ -1,17 +1,23 @@
 /** One campaign: numbers, charts with decisions on them, budgets, and what a person may do. */
 
-import { useEffect, useMemo, useState } from "react";
+import { useCallback, useEffect, useMemo, useState } from "react";
 import { ApiError, api } from "../lib/api";
-import { age, dateTime, duration, fieldName, fieldValue, money, zoneName } from "../lib/format";
+import { age, dateTime, duration, money, zoneName } from "../lib/format";
 import { countersOf, measureNamed } from "../lib/measures";
 import { livePoints, rollingPoints, type SeriesPoint, storedPoints } from "../lib/series";
+import type { PlatformReceipt } from "../lib/records";
 import type { Configuration, Row } from "../live/protocol";
+import { BiddingCard } from "../ui/bidding";
 import { BudgetBar, PERIODS, utilisation } from "../ui/budget";
 import { CampaignActions } from "../ui/actions";
+import { ChangesCard } from "../ui/changes";
 import { Chart } from "../ui/chart";
+import { Pending, useDefinition } from "../ui/definition";
 import { DecisionList } from "../ui/decisions";
 import { useLive, useLiveQuietly, useNow, useRemembered } from "../ui/live";
-import { Button, Card, Choice, Empty, Notice, reasonText, StateBadge } from "../ui/parts";
+import { Button, Card, Choice, Notice, reasonText, StateBadge } from "../ui/parts";
+import { PlatformsCard } from "../ui/platforms";
+import { usePolled } from "../ui/polled";
 import { Tile, Value } from "../ui/values";
 
 interface Range {
@@ -42,6 +48,10 @@ export function CampaignPage({ id }: { id: string }) {
   const [shown, setShown] = useState(DECISIONS_SHOWN);
   useEffect(() => live.watch(id), [live, id]);
   const row = state.rows.get(id);
+  const definition = useDefinition(id, row?.version ?? 0);
+  const load = useCallback((signal: AbortSignal) => api.receipts(id, signal), [id]);
+  const { value: receipts } = usePolled(load);
+  const receiptsOf = useMemo(() => byDecision(receipts ?? []), [receipts]);
   const range = RANGES.find((each) => each.id === rangeId) ?? (RANGES[0] as Range);
   const decisions = useMemo(
     () => state.decisions.filter((decision) => decision.campaign_id === id),
@@ -49,16 +59,7 @@ export function CampaignPage({ id }: { id: string }) {
   );
 
   if (!state.config || !state.ready) return <p role="status" className="py-10 text-center text-muted">Loading campaign…</p>;
-  if (!row) {
-    return (
-      <Empty title={`No campaign ${id}`}>
-        <p>Nothing live is known of it: no events came, and no definition either.</p>
-        <p>
-          <a href="#/" className="font-medium text-accent underline underline-offset-2">All campaigns</a>
-        </p>
-      </Empty>
-    );
-  }
+  if (!row) return <Pending id={id} definition={definition} />;
   return (
     <div className="space-y-3">
       <Header row={row} now={state.clockOffsetMs} />
@@ -66,12 +67,14 @@ export function CampaignPage({ id }: { id: string }) {
         <Tiles row={row} config={state.config} span={span} onSpan={setSpan} />
         <Budgets row={row} />
       </div>
+      <BiddingCard row={row} config={state.config} span={span} decisions={decisions} />
+      <PlatformsCard links={definition.stored?.campaign.platforms ?? []} receipts={receipts ?? []} zone={row.zone} />
       <Charts key={id} row={row} range={range} onRange={setRange} />
       <Card title={`Decisions (${decisions.length})`}>
         {decisions.length === 0 ? (
           <p className="px-3 py-6 text-muted">No decision has been made about this campaign in the time kept here.</p>
         ) : (
-          <DecisionList decisions={decisions} rows={state.rows} zone={row.zone} limit={shown} />
+          <DecisionList decisions={decisions} rows={state.rows} zone={row.zone} limit={shown} receipts={receiptsOf} />
         )}
         {decisions.length > shown && (
           <div className="border-t border-line p-2 text-center">
@@ -79,8 +82,15 @@ export function CampaignPage({ id }: { id: string }) {
           </div>
         )}
       </Card>
+      {definition.stored && <ChangesCard stored={definition.stored} onReverted={definition.again} />}
     </div>
   );
+}
+
+function byDecision(receipts: PlatformReceipt[]): Map<string, PlatformReceipt[]> {
+  const found = new Map<string, PlatformReceipt[]>();
+  for (const receipt of receipts) found.set(receipt.decision_id, [...(found.get(receipt.decision_id) ?? []), receipt]);
+  return found;
 }
 
 function Header({ row, now: offsetMs }: { row: Row; now: number }) {
@@ -131,7 +141,6 @@ function Tiles({ row, config, span, onSpan }: { row: Row; config: Configuration;
 }
 
 function Budgets({ row }: { row: Row }) {
-  const bids = Object.entries(row.bidding);
   return (
     <Card title="Budgets">
       <div className="space-y-3 px-3 py-2.5">
@@ -148,16 +157,6 @@ function Budgets({ row }: { row: Row }) {
             </p>
           </div>
         ))}
-        {bids.length > 0 && (
-          <dl className="border-t border-line pt-2">
-            {bids.map(([name, value]) => (
-              <div key={name} className="flex justify-between gap-3">
-                <dt className="text-muted">{fieldName(name)}</dt>
-                <dd>{fieldValue(name, value, row.currency)}</dd>
-              </div>
-            ))}
-          </dl>
-        )}
       </div>
     </Card>
   );

@@ -54,6 +54,9 @@ export function CampaignsPage() {
         <StateFilter state={state} chosen={states} onChange={setStates} />
         <div className="flex-1 max-sm:hidden" />
         <Choice label="Numbers over" value={span} options={config.spans} onChange={setSpan} />
+        <a href="#/new" className="inline-flex min-h-8 items-center rounded border border-edge bg-surface px-3 font-medium whitespace-nowrap hover:bg-raised">
+          New campaign
+        </a>
       </div>
       <p className="sr-only" aria-live="polite">
         {ids.length === size ? "" : `${ids.length} of ${size} campaigns shown`}

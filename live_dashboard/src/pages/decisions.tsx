@@ -3,7 +3,9 @@
 import { useMemo, useState } from "react";
 import { api } from "../lib/api";
 import { clock, HERE, words, zoneName } from "../lib/format";
+import type { Decision, Row } from "../live/protocol";
 import { addDecisions } from "../live/state";
+import { useAttention } from "../ui/attention";
 import { DecisionList } from "../ui/decisions";
 import { useLive } from "../ui/live";
 import { Button, Card, Empty, Notice } from "../ui/parts";
@@ -12,6 +14,7 @@ const PAGE = 100;
 
 export function DecisionsPage() {
   const { state } = useLive();
+  const { waiting } = useAttention();
   const [kind, setKind] = useState("");
   const [text, setText] = useState("");
   const [limit, setLimit] = useState(PAGE);
@@ -44,6 +47,7 @@ export function DecisionsPage() {
   return (
     <>
       <h1 className="sr-only">Decisions</h1>
+      <Waiting waiting={waiting} rows={state.rows} />
       {decisions.length === 0 ? (
         <Empty title="No decisions yet">
           <p>
@@ -106,6 +110,24 @@ export function DecisionsPage() {
         </div>
       )}
     </>
+  );
+}
+
+/** Recommendations that nobody has spoken of; what was just said stays in sight until the page is left. */
+function Waiting({ waiting, rows }: { waiting: Decision[]; rows: Map<string, Row> }) {
+  const [seen, setSeen] = useState<Decision[]>([]);
+  const fresh = waiting.filter((decision) => !seen.some((each) => each.decision_id === decision.decision_id));
+  if (fresh.length > 0) setSeen([...fresh, ...seen]);
+  const { own } = useAttention();
+  const open = new Set(waiting.map((decision) => decision.decision_id));
+  const shown = seen.filter((decision) => open.has(decision.decision_id) || own.has(decision.decision_id));
+  if (shown.length === 0) return null;
+  return (
+    <div className="mb-3">
+      <Card title={`Waiting for you (${waiting.length})`}>
+        <DecisionList label="Waiting for you" decisions={shown} rows={rows} withCampaign limit={PAGE} asking />
+      </Card>
+    </div>
   );
 }
 

@@ -3,8 +3,11 @@
 import type { ReactNode } from "react";
 import { age, bytes, clock, count, dateTime, HERE, zoneName } from "../lib/format";
 import type { FlowStatus } from "../live/protocol";
+import { useAttention } from "../ui/attention";
+import { DeadLettersCard } from "../ui/dead-letters";
 import { useLive, useNow } from "../ui/live";
 import { Card, Notice } from "../ui/parts";
+import { PlatformTrouble } from "../ui/receipts";
 import { Tile } from "../ui/values";
 
 /** A worker that said nothing for so long is not working. */
@@ -13,6 +16,7 @@ export const FLOW_SILENT_MS = 10_000;
 export function SystemPage() {
   const live = useLive();
   const { state } = live;
+  const { troubled } = useAttention();
   const now = useNow() + state.clockOffsetMs;
   const { flow, store, config } = state;
   const sum = (pick: (status: FlowStatus) => number) => flow.reduce((total, status) => total + pick(status), 0);
@@ -45,6 +49,7 @@ export function SystemPage() {
           </>
         )}
       </Card>
+      <DeadLettersCard />
       <div className="grid items-start gap-3 md:grid-cols-2">
         <Card title="Store (ClickHouse)">
           {store === null ? (
@@ -71,18 +76,8 @@ export function SystemPage() {
             </div>
           )}
         </Card>
-        <Card title="Dead letters">
-          <div className="space-y-2 p-3">
-            <p>
-              <strong className="text-base">{count(sum((s) => s.dead_letters))}</strong>{" "}
-              <span className="text-muted">events were refused by the dataflow since it started.</span>
-            </p>
-            <p className="text-muted">
-              Each is kept with its reason, field and raw text. See them with{" "}
-              <code className="font-mono text-text">penstock dlq list</code>, mend and send them again with{" "}
-              <code className="font-mono text-text">penstock dlq fix</code>.
-            </p>
-          </div>
+        <Card title={`Ad platforms${troubled.length > 0 ? ` (${troubled.length} in trouble)` : ""}`}>
+          <PlatformTrouble troubled={troubled} zone={HERE} />
         </Card>
         <Card title="This connection">
           <div className="p-3">

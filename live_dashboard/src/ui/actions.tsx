@@ -2,14 +2,16 @@
 
 import { useState } from "react";
 import { amountText, parseAmount } from "../lib/amount";
-import { ApiError, api, type Definition, type StoredCampaign } from "../lib/api";
+import { ApiError, api, type Changes } from "../lib/api";
 import { money } from "../lib/format";
+import type { StoredCampaign } from "../lib/records";
+import { editHref } from "../lib/route";
 import type { Row } from "../live/protocol";
 import { Button, Confirm, Dialog, Notice } from "./parts";
 
-function told(error: unknown): string {
+export function told(error: unknown): string {
   if (error instanceof ApiError && error.code === "unknown_campaign") {
-    return "This campaign has events but no definition. Put one first: penstock campaign put FILE.json.";
+    return "This campaign has events but no definition. Give it one first, under New campaign and with this id.";
   }
   return error instanceof Error ? error.message : String(error);
 }
@@ -62,6 +64,12 @@ export function CampaignActions({ row }: { row: Row }) {
         <Button aria-busy={busy} onClick={openBudgets}>
           Change budgets
         </Button>
+        <a
+          href={editHref(row.id)}
+          className="inline-flex min-h-8 items-center rounded border border-edge bg-surface px-3 font-medium hover:bg-raised"
+        >
+          Edit
+        </a>
       </div>
       <div aria-live="polite">{done && <Notice tone="good">{done}</Notice>}</div>
       {error && (
@@ -140,7 +148,7 @@ function BudgetDialog({
     setBusy(true);
     setError("");
     try {
-      const changes = Object.fromEntries(changed.map((amount) => [amount.name, amount.micros])) as Partial<Definition>;
+      const changes = Object.fromEntries(changed.map((amount) => [amount.name, amount.micros])) as Changes;
       const saved = await api.change(campaign.campaign_id, changes);
       onSaved(`Budgets changed in version ${saved.version}. The dataflow follows within a second.`);
     } catch (failure) {

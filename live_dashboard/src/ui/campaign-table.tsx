@@ -1,8 +1,9 @@
 /** Campaigns as a table; only rows in sight are drawn. */
 
+import { money, words } from "../lib/format";
 import { bindingBudget, countersOf, measureNamed } from "../lib/measures";
 import { campaignHref } from "../lib/route";
-import type { Order } from "../lib/table";
+import { bidOf, type Order } from "../lib/table";
 import type { Measure, Row } from "../live/protocol";
 import { BudgetBar, PERIODS } from "./budget";
 import { type ListProps, moveBetweenRows, updatedText, useInSight, type View } from "./list";
@@ -26,9 +27,10 @@ export function CampaignTable({ ids, view, order, onOrder }: ListProps) {
         <thead className="bg-raised tall:sticky tall:top-(--header) tall:z-10">
           <tr aria-rowindex={1}>
             <Head by="name" title="Campaign" order={order} onOrder={onOrder} left first />
-            <Head by="state" title="State" order={order} onOrder={onOrder} left className="w-36 xl:w-44" />
+            <Head by="state" title="State" order={order} onOrder={onOrder} left className="w-36 min-[90rem]:w-44" />
             <Head by="spend" title="Spend" order={order} onOrder={onOrder} className="w-24 xl:w-28" />
-            <Head by="budget" title="Budget used" order={order} onOrder={onOrder} left className="w-44 xl:w-52" />
+            <Head by="budget" title="Budget used" order={order} onOrder={onOrder} left className="w-44 min-[90rem]:w-52" />
+            <Head by="bid" title="Bid, CPM" explain="Bid in force for a thousand impressions" order={order} onOrder={onOrder} className="hidden w-24 xl:table-cell" />
             {columns.map((measure) => (
               <Head
                 key={measure.id}
@@ -37,13 +39,13 @@ export function CampaignTable({ ids, view, order, onOrder }: ListProps) {
                 explain={measure.explain}
                 order={order}
                 onOrder={onOrder}
-                className="w-18 xl:w-20"
+                className="w-18 min-[90rem]:w-20"
               />
             ))}
-            <th scope="col" className="hidden w-36 border-b border-line px-3 text-left font-medium text-muted xl:table-cell">
+            <th scope="col" className="hidden w-32 border-b border-line px-3 text-left font-medium text-muted xl:table-cell">
               Spend, 10 min
             </th>
-            <Head by="updated" title="Updated" order={order} onOrder={onOrder} className="hidden w-24 xl:table-cell" />
+            <Head by="updated" title="Updated" order={order} onOrder={onOrder} className="hidden w-20 xl:table-cell" />
           </tr>
         </thead>
         <tbody>
@@ -141,6 +143,9 @@ function TableRow({ row, index, view, columns }: { row: Row; index: number; view
           <span className="text-muted">No budget</span>
         )}
       </td>
+      <td className="hidden px-2 xl:table-cell" data-cell="bid">
+        <BidCell row={row} />
+      </td>
       {columns.map((measure) => (
         <td key={measure.id} className="px-2" data-cell={measure.id}>
           <Value measure={measure} counters={counters} config={config} currency={row.currency} />
@@ -151,5 +156,21 @@ function TableRow({ row, index, view, columns }: { row: Row; index: number; view
       </td>
       <td className="hidden px-2 text-muted xl:table-cell">{updatedText(row, now)}</td>
     </tr>
+  );
+}
+
+function BidCell({ row }: { row: Row }) {
+  const bid = bidOf(row);
+  if (bid === null) return <span className="text-muted">–</span>;
+  const { bidding } = row;
+  const held = bidding.bid_held ? "By hand" : "";
+  const halted = bidding.halted === 1 ? "Halted" : "";
+  return (
+    <>
+      {money(bid, row.currency)}
+      <span className={`block truncate text-xs leading-4 ${halted ? "font-medium text-bad" : held ? "font-medium text-warn" : "text-muted"}`}>
+        {halted || held || words(String(bidding.strategy))}
+      </span>
+    </>
   );
 }

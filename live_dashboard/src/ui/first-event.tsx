@@ -15,7 +15,9 @@ export function FirstEvent() {
       <p>Send the first one from a terminal; the campaign appears here in well under a second.</p>
       <Command text={firstEvent(location.origin, Date.now(), storedKey() !== "")} />
       <p>
-        A budget makes it stop in time: <code className="font-mono text-text">penstock campaign put FILE.json</code>. To watch a
+        A budget makes it stop in time:{" "}
+        <a href="#/new" className="font-medium text-accent underline underline-offset-2">create the campaign first</a>, or{" "}
+        <code className="font-mono text-text">penstock campaign put FILE.json</code>. To watch a
         whole market instead, start <code className="font-mono text-text">penstock up --demo</code>.
       </p>
     </Empty>

@@ -128,6 +128,27 @@ export function Notice({ tone, children }: { tone: "warn" | "bad" | "info" | "go
   return <div className={`rounded border-l-4 px-3 py-2 text-text ${look}`}>{children}</div>;
 }
 
+/** What became of what was asked for: said when it comes, and without room before. */
+export function Outcome({ done, error, padded }: { done: string; error: string; padded?: boolean }) {
+  const room = padded ? "px-3 py-2" : "";
+  return (
+    <>
+      <div role="status">
+        {done && (
+          <div className={room}>
+            <Notice tone="good">{done}</Notice>
+          </div>
+        )}
+      </div>
+      {error && (
+        <div role="alert" className={room}>
+          <Notice tone="bad">{error}</Notice>
+        </div>
+      )}
+    </>
+  );
+}
+
 export function Empty({ title, children }: { title: string; children?: ReactNode }) {
   return (
     <div className="mx-auto max-w-2xl px-4 py-10">
@@ -179,9 +200,11 @@ export function Dialog({
   onOpenChange,
   title,
   description,
+  wide,
   children,
 }: {
   open: boolean;
+  wide?: boolean;
   onOpenChange: (open: boolean) => void;
   title: string;
   description: string;
@@ -192,7 +215,7 @@ export function Dialog({
     <RadixDialog.Root open={open} onOpenChange={onOpenChange}>
       <RadixDialog.Portal>
         <RadixDialog.Overlay className="fixed inset-0 z-40 bg-black/50" />
-        <RadixDialog.Content onCloseAutoFocus={giveBack} className="fixed top-1/2 left-1/2 z-50 max-h-[95dvh] w-[min(30rem,94vw)] -translate-x-1/2 -translate-y-1/2 overflow-y-auto rounded-lg border border-edge bg-surface p-5 shadow-xl">
+        <RadixDialog.Content onCloseAutoFocus={giveBack} className={`fixed top-1/2 left-1/2 z-50 max-h-[95dvh] -translate-x-1/2 -translate-y-1/2 overflow-y-auto rounded-lg border border-edge bg-surface p-5 shadow-xl ${wide ? "w-[min(52rem,94vw)]" : "w-[min(30rem,94vw)]"}`}>
           <RadixDialog.Title className="text-base font-semibold">{title}</RadixDialog.Title>
           <RadixDialog.Description className="mt-1 text-muted">{description}</RadixDialog.Description>
           {children}

@@ -1,0 +1,113 @@
+/** What the REST api sends and takes; the shapes of `schemas/` as JSON. */
+
+export type Strategy = "manual" | "max_clicks" | "max_conversions" | "target_cpa" | "target_roas";
+export type Mode = "auto" | "recommend" | "dry_run";
+
+/** Prices are micros per thousand impressions (CPM). */
+export interface Bidding {
+  strategy: Strategy;
+  mode: Mode;
+  bid_micros: number | null;
+  bid_floor_micros: number | null;
+  bid_cap_micros: number | null;
+  target_cpa_micros: number | null;
+  target_roas: number | null;
+  max_change: number;
+  pacing: "even" | "asap";
+  auction: "first" | "second";
+}
+
+export interface PlatformLink {
+  platform: string;
+  account_id: string;
+  campaign_ref: string;
+}
+
+export interface Definition {
+  campaign_id: string;
+  name: string;
+  currency: string;
+  time_zone: string;
+  status: "active" | "paused" | "archived";
+  daily_budget_micros: number | null;
+  weekly_budget_micros: number | null;
+  total_budget_micros: number | null;
+  start_ms: number | null;
+  end_ms: number | null;
+  bidding: Bidding | null;
+  platforms: PlatformLink[];
+}
+
+export interface StoredCampaign {
+  campaign: Definition;
+  version: number;
+  changed_by: string;
+  changed_ms: number;
+}
+
+export interface Change {
+  version: number;
+  changed_by: string;
+  changed_ms: number;
+  before: Definition | null;
+  after: Definition;
+}
+
+export interface Override {
+  version: number;
+  action: "pause" | "resume" | "set_bid" | "lift";
+  bid_micros: number | null;
+  note: string;
+  changed_by: string;
+  changed_ms: number;
+}
+
+export type Word = "undo" | "approve" | "reject";
+
+/** The last word of a person on a decision. */
+export interface Said {
+  decision_id: string;
+  campaign_id: string;
+  word: Word;
+  changed_by: string;
+  changed_ms: number;
+}
+
+export type ReceiptState = "applied" | "dry_run" | "retrying" | "rejected" | "parked" | "superseded" | "unsupported";
+
+/** What became of a decision on one object of an ad platform. */
+export interface PlatformReceipt {
+  receipt_id: string;
+  decision_id: string;
+  campaign_id: string;
+  kind: string;
+  platform: string;
+  account_id: string;
+  campaign_ref: string;
+  state: ReceiptState;
+  attempts: number;
+  ts_ms: number;
+  requests: { method?: string; url?: string; body?: unknown }[];
+  status: number | null;
+  error_code: string | null;
+  message: string | null;
+  platform_request_id: string | null;
+}
+
+export interface Letter {
+  dead_letter_id: string;
+  ts_ms: number;
+  reason: string;
+  field: string;
+  detail: string;
+  raw: string;
+  raw_bytes: number;
+  source: string;
+  settled: "fixed" | "replayed" | "dropped" | null;
+}
+
+export interface DeadLetters {
+  counts: Record<string, number>;
+  since_ms: number | null;
+  letters: Letter[];
+}
