@@ -39,6 +39,10 @@ PARTITIONS: Final = 2
 DEDUPE_IDS: Final = 4_194_304
 # Each campaign's daily budget is this share of what it spends in the file, so that most are paused somewhere in it.
 BUDGET_SHARE: Final = 0.6
+STRATEGIES: Final[tuple[dict[str, Any], ...]] = (
+    {"strategy": "max_clicks", "bid_micros": 2_000_000},
+    {"strategy": "target_cpa", "bid_micros": 2_000_000, "target_cpa_micros": 10_000_000},
+)
 _BLOCK_BYTES: Final = 8 * 2**20
 _CAMPAIGN: Final = re.compile(rb'"campaign_id"\s*:\s*"([^"\\]*)"')
 
@@ -78,11 +82,11 @@ class _Counting(StatelessSinkPartition[tuple[str, Item]]):
                 count_output(self._meter, item)
 
 
-def measure(path: Path, *, epoch_seconds: float = 10.0, shards: int = 1) -> PipelineResult:
-    """Run the dataflow over a file of events (NDJSON) from a fresh log to its end."""
+def measure(path: Path, *, epoch_seconds: float = 10.0, shards: int = 1, bidding: bool = False) -> PipelineResult:
+    """Run the dataflow over a file of events (NDJSON) from a fresh log to its end; `bidding`: with strategies."""
     with tempfile.TemporaryDirectory(prefix="penstock-pipeline-") as folder:
         log = LocalLog(Path(folder) / "log", partitions=PARTITIONS, fsync=False)
-        define_campaigns(log, fill(log, path))
+        define_campaigns(log, fill(log, path), bidding=bidding)
         log.close()
         # The flow's own log syncs as it does in production.
         return _run(LocalLog(Path(folder) / "log", partitions=PARTITIONS), Path(folder), epoch_seconds, shards)
@@ -105,24 +109,29 @@ def fill(log: LocalLog, path: Path) -> dict[str, int]:
     return spend
 
 
-def define_campaigns(log: LocalLog, spend: dict[str, int]) -> None:
-    """Define every campaign with a daily budget of BUDGET_SHARE of its spend."""
+def define_campaigns(log: LocalLog, spend: dict[str, int], *, bidding: bool = False) -> None:
+    """Define every campaign with a daily budget of BUDGET_SHARE of its spend; every other one with a goal if asked."""
     records = [
-        encode_control(campaign_record(campaign_id, max(1, round(BUDGET_SHARE * micros))))
-        for campaign_id, micros in spend.items()
+        encode_control(
+            campaign_record(campaign_id, max(1, round(BUDGET_SHARE * micros)), STRATEGIES[k % 2] if bidding else None)
+        )
+        for k, (campaign_id, micros) in enumerate(spend.items())
         if campaign_id
     ]
     if records:
         log.append(CONTROL, 0, records)
 
 
-def campaign_record(campaign_id: str, daily_budget_micros: int) -> CampaignRecord:
+def campaign_record(
+    campaign_id: str, daily_budget_micros: int, bidding: dict[str, Any] | None = None
+) -> CampaignRecord:
     """A definition as the control plane writes it."""
     definition: dict[str, Any] = {
         "campaign_id": campaign_id,
         "name": campaign_id,
         "currency": "USD",
         "daily_budget_micros": daily_budget_micros,
+        "bidding": bidding,
     }
     return CampaignRecord(
         key=f"campaign/{DEFAULT_ORG}/{campaign_id}",

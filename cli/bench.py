@@ -46,13 +46,14 @@ def pipeline(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Events, one JSON object a line.")],
     epoch_seconds: Annotated[float, typer.Option(min=0.1, help="Time between two snapshots.")] = 10.0,
     shards: Annotated[int, typer.Option(min=1, max=256, help="Shards of the state.")] = 1,
+    bidding: Annotated[bool, typer.Option("--bidding", help="Campaigns with strategies.")] = False,
 ) -> None:
     """Run the whole dataflow over a file in one process, recovery on; prints one line of JSON."""
     import msgspec
 
     from benchmarks.pipeline import measure
 
-    typer.echo(msgspec.json.encode(measure(file, epoch_seconds=epoch_seconds, shards=shards)))
+    typer.echo(msgspec.json.encode(measure(file, epoch_seconds=epoch_seconds, shards=shards, bidding=bidding)))
 
 
 @app.command()

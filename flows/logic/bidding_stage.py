@@ -39,8 +39,9 @@ from schemas.control import DecisionWordRecord, OverrideRecord
 from schemas.decisions import Decision, Kind, Mode
 
 STEP_MS: Final = 10_000
-# A campaign of which nothing new came in is looked at less often.
-IDLE_STEP_MS: Final = 60_000
+# A campaign with few impressions since the last step, or none, learns nothing from being looked at so often.
+QUIET_STEP_MS, IDLE_STEP_MS = 30_000, 60_000
+_BUSY_IMPRESSIONS: Final = 20
 # Reports faster than this are as good as at once: then a pause is exact and nothing is held back.
 DELAY_MS_MIN: Final = 2_000
 # Costs to have seen before a delay is believed.
@@ -145,7 +146,7 @@ class BiddingStage:
         self._remember_week(steering, seen, rules)
         controller = msgspec.structs.replace(controller, pacing_rate=steering.pacing_rate)
         steering.controller, proposals = step(controller, seen, rules)
-        row[at.STEP_AT] = self._next_step(slot, clock_ms, counters != steering.counted)
+        row[at.STEP_AT] = self._next_step(slot, clock_ms, counters != steering.counted, seen.impressions)
         steering.counted, steering.was_paused = counters, seen.paused
         decisions = [d for p in proposals for d in self._propose(slot, p, rules.bidding.mode, clock_ms)]
         decisions += self._reserve(slot, clock_ms)
@@ -212,9 +213,11 @@ class BiddingStage:
         home = int(self._arrays.state.camp[slot, at.HOME])
         return campaign.org_id, rules.bidding.portfolio_id, campaign.currency, rules.counts_conversions, home
 
-    def _next_step(self, slot: int, clock_ms: int, moved: bool) -> int:
+    def _next_step(self, slot: int, clock_ms: int, moved: bool, impressions: int) -> int:
         """Steps of campaigns fall evenly into each interval, each campaign's at its own place."""
-        every_ms = STEP_MS if moved or self._arrays.state.camp[slot, at.RESERVE] > 0 else IDLE_STEP_MS
+        every_ms = QUIET_STEP_MS if moved or self._arrays.state.camp[slot, at.RESERVE] > 0 else IDLE_STEP_MS
+        if impressions >= _BUSY_IMPRESSIONS:
+            every_ms = STEP_MS
         place_ms = zlib.crc32(self._registry.campaigns.key(slot).campaign_id.encode()) % STEP_MS
         return (clock_ms - place_ms) // STEP_MS * STEP_MS + place_ms + every_ms
 
