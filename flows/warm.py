@@ -8,7 +8,9 @@ from typing import Final
 from flows.logic.campaign_shard import CampaignShard
 from flows.logic.event_shard import EventShard
 from flows.logic.step import Step
+from schemas.control import CampaignRecord
 from schemas.decode import decode_chunk
+from schemas.events import DEFAULT_ORG
 from schemas.log import Chunk
 from schemas.topics import EVENTS
 
@@ -22,6 +24,20 @@ _LINES: Final = (
     b'{"event_id":"b","type":"click","ts":1700000000000,"campaign_id":"warm","impression_id":"a"}',
     b'{"event_id":"b","type":"click","ts":1700000000000,"campaign_id":"warm","impression_id":"a"}',
 )
+_WITH_A_GOAL: Final = CampaignRecord(
+    key="",
+    org_id=DEFAULT_ORG,
+    campaign_id="warm",
+    version=1,
+    changed_by="",
+    changed_ms=0,
+    campaign={
+        "campaign_id": "warm",
+        "name": "warm",
+        "currency": "EUR",
+        "bidding": {"strategy": "target_cpa", "target_cpa_micros": 1},
+    },
+)
 
 
 def load_kernels() -> None:
@@ -32,6 +48,7 @@ def load_kernels() -> None:
     end = len(payload)
     span = Step(0, 0, end, _NOW_MS, _NOW_MS, batch=decoded.batch)
     ticks = [Step(0, place, place, now_ms, now_ms, tick=True) for place, now_ms in ((0, _NOW_MS), (end, _NEXT_DAY_MS))]
+    ticks[0].control.append(_WITH_A_GOAL)
     for step in (ticks[0], span, ticks[1]):
         for part in events.step(step):
             campaigns.step(part)
