@@ -18,14 +18,19 @@ _ROWS_MIN: Final = 64
 _BLOCKS_MIN: Final = 4 * at.BLOCKS_A_ROW
 
 
-def _longer(array: NDArray[Any], rows: int, fill: int) -> NDArray[Any]:
-    grown = np.full((rows, *array.shape[1:]), fill, array.dtype)
+# Arrays grow by so much at once: what is not used yet takes no memory, and is not copied at the next growth.
+_GROWTH: Final = 4
+
+
+def _longer(array: NDArray[Any], rows: int) -> NDArray[Any]:
+    """The array with room for more rows. What is there is never read before a row is taken and written."""
+    grown = np.zeros((rows, *array.shape[1:]), array.dtype)
     grown[: len(array)] = array
     return grown
 
 
 class Arrays:
-    """Owner of a `State`; arrays double when they are full."""
+    """Owner of a `State`; arrays grow when they are full."""
 
     def __init__(self) -> None:
         self.campaigns = 0
@@ -54,8 +59,8 @@ class Arrays:
         self.campaigns = max(self.campaigns, slot + 1)
         s = self.state
         if slot >= len(s.camp):
-            rows = 2 * len(s.camp)
-            self.state = s._replace(camp=_longer(s.camp, rows, 0), camp_heads=_longer(s.camp_heads, rows, -1))
+            rows = _GROWTH * len(s.camp)
+            self.state = s._replace(camp=_longer(s.camp, rows), camp_heads=_longer(s.camp_heads, rows))
         row: NDArray[np.int64] = self.state.camp[slot]
         row[:] = 0
         self.state.camp_heads[slot] = -1
@@ -66,11 +71,11 @@ class Arrays:
         self.series = max(self.series, max(slots) + 1)
         s = self.state
         if self.series > len(s.series):
-            rows = 1 << self.series.bit_length()
+            rows = max(_GROWTH * len(s.series), 1 << self.series.bit_length())
             s = self.state = s._replace(
-                series=_longer(s.series, rows, -1),
-                series_heads=_longer(s.series_heads, rows, -1),
-                recent=_longer(s.recent, 2 * rows, -1),
+                series=_longer(s.series, rows),
+                series_heads=_longer(s.series_heads, rows),
+                recent=_longer(s.recent, 2 * rows),
             )
         s.series[slots, 0] = campaigns
         s.series[slots, 1] = 0
@@ -93,20 +98,20 @@ class Arrays:
         self._grow_sketches()
         s = self.state
         if full and len(s.groups) < GROUPS_MAX:
-            s = s._replace(groups=_longer(s.groups, 2 * len(s.groups), 0))
+            s = s._replace(groups=_longer(s.groups, 2 * len(s.groups)))
         cells = len(s.cells)
         if s.marks[at.CELLS_FREE] + cells - s.marks[at.CELLS_END] < at.CELLS_A_ROW:
             s = s._replace(
-                cells=_longer(s.cells, 2 * cells, 0),
-                links=_longer(s.links, 2 * cells, at.FREE),
-                free_cells=_longer(s.free_cells, 2 * cells, 0),
+                cells=_longer(s.cells, _GROWTH * cells),
+                links=_longer(s.links, _GROWTH * cells),
+                free_cells=_longer(s.free_cells, _GROWTH * cells),
             )
         self.state = s
 
     def _grow_sketches(self) -> None:
         s = self.state
         if len(s.entries) // 8 - s.marks[at.BLOCKS_END] < at.BLOCKS_A_ROW:
-            entries = _longer(s.entries, 2 * len(s.entries), 0)
+            entries = _longer(s.entries, _GROWTH * len(s.entries))
             self.state = s._replace(entries=entries, registers=entries.view(np.uint8))
 
     def flush(self) -> None:
@@ -127,22 +132,23 @@ class Arrays:
         """Size of all arrays, room to grow included."""
         return sum(array.nbytes for name, array in self.state._asdict().items() if name != "registers")
 
-    def snapshot(self) -> dict[str, NDArray[Any]]:
-        """Copies of the used rows."""
+    def snapshot(self, *, copied: bool = True) -> dict[str, NDArray[Any]]:
+        """The used rows; without copies they are good until the next step."""
         self.flush()
         s = self.state
         cells = int(s.marks[at.CELLS_END])
-        return {
-            "camp": s.camp[: self.campaigns].copy(),
-            "camp_heads": s.camp_heads[: self.campaigns].copy(),
-            "series": s.series[: self.series].copy(),
-            "series_heads": s.series_heads[: self.series].copy(),
-            "cells": s.cells[:cells].copy(),
-            "links": s.links[:cells].copy(),
-            "free_cells": s.free_cells[: s.marks[at.CELLS_FREE]].copy(),
-            "entries": s.entries[: 8 * s.marks[at.BLOCKS_END]].copy(),
-            "marks": s.marks.copy(),
+        used: dict[str, NDArray[Any]] = {
+            "camp": s.camp[: self.campaigns],
+            "camp_heads": s.camp_heads[: self.campaigns],
+            "series": s.series[: self.series],
+            "series_heads": s.series_heads[: self.series],
+            "cells": s.cells[:cells],
+            "links": s.links[:cells],
+            "free_cells": s.free_cells[: s.marks[at.CELLS_FREE]],
+            "entries": s.entries[: 8 * s.marks[at.BLOCKS_END]],
+            "marks": s.marks,
         }
+        return {name: rows.copy() for name, rows in used.items()} if copied else used
 
     @classmethod
     def restore(cls, snapshot: dict[str, NDArray[Any]]) -> Arrays:
@@ -150,23 +156,23 @@ class Arrays:
         arrays = cls()
         arrays.campaigns, arrays.series = len(snapshot["camp"]), len(snapshot["series"])
 
-        def roomy(name: str, fill: int, least: int) -> NDArray[Any]:
+        def roomy(name: str, least: int) -> NDArray[Any]:
             kept = snapshot[name]
-            return _longer(kept, max(least, 1 << (len(kept) + len(kept) // 8).bit_length()), fill)
+            return _longer(kept, max(least, 1 << (len(kept) + len(kept) // 8).bit_length()))
 
-        cells = roomy("cells", 0, _ROWS_MIN)
-        series = roomy("series", -1, _ROWS_MIN)
-        camp = roomy("camp", 0, _ROWS_MIN)
-        entries = roomy("entries", 0, 8 * _BLOCKS_MIN)
+        cells = roomy("cells", _ROWS_MIN)
+        series = roomy("series", _ROWS_MIN)
+        camp = roomy("camp", _ROWS_MIN)
+        entries = roomy("entries", 8 * _BLOCKS_MIN)
         arrays.state = arrays.state._replace(
             camp=camp,
-            camp_heads=_longer(snapshot["camp_heads"], len(camp), -1),
+            camp_heads=_longer(snapshot["camp_heads"], len(camp)),
             series=series,
-            series_heads=_longer(snapshot["series_heads"], len(series), -1),
+            series_heads=_longer(snapshot["series_heads"], len(series)),
             recent=np.full((2 * len(series), 2), -1, np.int64),
             cells=cells,
-            links=_longer(snapshot["links"], len(cells), at.FREE),
-            free_cells=_longer(snapshot["free_cells"], len(cells), 0),
+            links=_longer(snapshot["links"], len(cells)),
+            free_cells=_longer(snapshot["free_cells"], len(cells)),
             entries=entries,
             registers=entries.view(np.uint8),
             marks=snapshot["marks"].copy(),

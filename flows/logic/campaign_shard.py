@@ -238,10 +238,10 @@ class CampaignShard:
 
     # -- snapshot -----------------------------------------------------------------------------------------------
 
-    def snapshot(self) -> dict[str, Any]:
-        """All state, as arrays and texts that later steps do not change."""
+    def snapshot(self, *, copied: bool = True) -> dict[str, Any]:
+        """All state, as arrays and texts that later steps do not change; without copies it is good until the next."""
         return {
-            "arrays": self.arrays.snapshot(),
+            "arrays": self.arrays.snapshot(copied=copied),
             "campaigns": msgspec.msgpack.encode(self.registry.campaigns.keys),
             "series": msgspec.msgpack.encode(self.registry.series.keys),
             "standings": self.ledger.snapshot(),

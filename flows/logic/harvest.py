@@ -25,6 +25,7 @@ from flows.logic.layout import (
     NEXT,
     OWNER,
     SERIES,
+    SKETCH,
     START,
     TEN,
     TEN_MS,
@@ -34,7 +35,7 @@ from flows.logic.layout import (
     Int,
     State,
 )
-from flows.logic.reach import LARGE, SMALL, distinct, merge_into
+from flows.logic.reach import LARGE, SMALL, distinct, distinct_of, merge_into
 from schemas.decode.kernel import kernel
 
 # A campaign's closed windows that rolling windows still add up stay this long behind the watermark.
@@ -102,21 +103,30 @@ def _registers_of(kind: Int) -> Int:
 
 
 @kernel
+def _reach_of(s: State, cell: Int) -> Int:
+    """Distinct actors of a cell."""
+    return distinct_of(s.entries, s.registers, np.int64(s.links[cell, SKETCH]), _registers_of(s.links[cell, KIND]))
+
+
+@kernel
 def _measure(s: State, cell: Int, out: NDArray[np.int64]) -> None:
     out[:COUNTERS] = s.cells[cell, :COUNTERS]
-    registers = np.zeros(_registers_of(s.links[cell, KIND]), np.uint8)
-    merge_into(s.links, s.entries, s.registers, cell, registers)
-    out[REACH] = distinct(registers)
+    out[REACH] = _reach_of(s, cell)
     out[REACH + 1] = s.cells[cell, START]
     out[REACH + 2] = s.cells[cell, END]
 
 
 @kernel
 def measure(s: State, cells: NDArray[np.int32], out: NDArray[np.int64]) -> None:
-    """Counters, reach, start and end of each cell into the rows of `out`."""
+    """Counters, reach, start and end of each cell into the columns of `out`, shaped [measure, cell]."""
     s = bare_state(s)
-    for row in range(len(cells)):
-        _measure(s, np.int64(cells[row]), out[row])
+    for place in range(len(cells)):
+        cell = np.int64(cells[place])
+        for column in range(COUNTERS):
+            out[column, place] = s.cells[cell, column]
+        out[REACH, place] = _reach_of(s, cell)
+        out[REACH + 1, place] = s.cells[cell, START]
+        out[REACH + 2, place] = s.cells[cell, END]
 
 
 @kernel

@@ -7,18 +7,31 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.logic.harvest import MEASURES, REACH, measure
+from flows.logic.harvest import MEASURES, measure
 from flows.logic.layout import COUNTERS, DAY, HOUR, KIND, OWNER, SERIES, State
 from flows.logic.registry import Registry
-from schemas.kpis import KpiBatch, Level, Window
+from schemas.batch import SeriesKey
+from schemas.decode.kernel import kernel
+from schemas.kpis import KpiBatch, Packed
 
-# Windows in one record: about 300 KiB of JSON.
-ROWS_MAX: Final = 2_000
+# Windows in one record: about 300 KiB of JSON where nearly every one has an owner of its own.
+ROWS_MAX: Final = 4_000
 # A changed open window is reported every so many ticks: by tier at campaign level, all alike for series.
 SLOW_TICKS: Final = 5
 SERIES_TICKS: Final = 10
 
-_WINDOWS: Final = [Window.TEN_SECONDS.value, Window.MINUTE.value, Window.HOUR.value, Window.DAY.value]
+# Columns of a measured window. Kinds of cells are numbered as LEVELS and WINDOWS are: see `flows.logic.layout`.
+_MEASURED: Final = (
+    "impressions",
+    "clicks",
+    "conversions",
+    "leads",
+    "spend_micros",
+    "revenue_micros",
+    "reach",
+    "window_start_ms",
+    "window_end_ms",
+)
 
 
 def due_kinds(tick: int) -> NDArray[np.bool_]:
@@ -31,37 +44,65 @@ def due_kinds(tick: int) -> NDArray[np.bool_]:
 
 def kpi_batches(state: State, registry: Registry, cells: NDArray[np.int32]) -> list[KpiBatch]:
     """The windows of the cells, at most ROWS_MAX a record."""
-    return [_batch(state, registry, cells[first : first + ROWS_MAX]) for first in range(0, len(cells), ROWS_MAX)]
-
-
-def _batch(state: State, registry: Registry, cells: NDArray[np.int32]) -> KpiBatch:
-    numbers = np.zeros((len(cells), MEASURES), np.int64)
+    numbers = np.empty((MEASURES, len(cells)), np.int64)
     measure(state, cells, numbers)
-    kinds = state.links[cells, KIND].tolist()
-    owners = state.links[cells, OWNER].tolist()
-    names = [
-        registry.series.key(owner) if kind >= SERIES else (*registry.campaigns.key(owner), "", "", "", "")
-        for owner, kind in zip(owners, kinds, strict=True)
+    known = np.zeros(len(state.camp) + len(state.series), np.int32)
+    return [
+        _batch(state, registry, cells[first : first + ROWS_MAX], numbers[:, first : first + ROWS_MAX], known)
+        for first in range(0, len(cells), ROWS_MAX)
     ]
-    org_id, campaign_id, creative_id, channel, country, device = (list(c) for c in zip(*names, strict=True))
-    columns = numbers.T.tolist()
+
+
+@kernel
+def _number_owners(
+    links: NDArray[np.int32],
+    cells: NDArray[np.int32],
+    series_first: int,
+    known: NDArray[np.int32],
+    code: NDArray[np.int32],
+    owners: NDArray[np.int32],
+) -> int:
+    """Number the owners of cells as they come; `known` is zero and is left so. Returns how many there are."""
+    count = 0
+    for row in range(len(cells)):
+        owner = links[cells[row], OWNER]
+        if links[cells[row], KIND] >= SERIES:
+            owner += series_first
+        if known[owner] == 0:
+            owners[count] = owner
+            count += 1
+            known[owner] = count
+        code[row] = known[owner] - 1
+    for k in range(count):
+        known[owners[k]] = 0
+    return count
+
+
+def _batch(
+    state: State,
+    registry: Registry,
+    cells: NDArray[np.int32],
+    numbers: NDArray[np.int64],
+    known: NDArray[np.int32],
+) -> KpiBatch:
+    kinds = state.links[cells, KIND]
+    code, owners = np.empty(len(cells), np.int32), np.empty(len(cells), np.int32)
+    series_first = len(state.camp)
+    count = _number_owners(state.links, cells, series_first, known, code, owners)
+    counted: dict[str, Packed] = {name: Packed.of(numbers[k]) for k, name in enumerate(_MEASURED)}
     return KpiBatch(
-        org_id=org_id,
-        campaign_id=campaign_id,
-        level=[Level.SERIES.value if kind >= SERIES else Level.CAMPAIGN.value for kind in kinds],
-        creative_id=creative_id,
-        channel=channel,
-        country=country,
-        device=device,
-        window=[_WINDOWS[kind & 3] for kind in kinds],
-        window_start_ms=columns[REACH + 1],
-        window_end_ms=columns[REACH + 2],
-        impressions=columns[0],
-        clicks=columns[1],
-        conversions=columns[2],
-        leads=columns[3],
-        spend_micros=columns[4],
-        revenue_micros=columns[5],
-        reach=columns[REACH],
-        version=numbers[:, : COUNTERS - 2].sum(axis=1).tolist(),
+        owners=[
+            registry.series.key(owner - series_first) if owner >= series_first else _own(registry, owner)
+            for owner in owners[:count].tolist()
+        ],
+        owner=Packed.of(code),
+        level=Packed.of(kinds // SERIES),
+        window=Packed.of(kinds % SERIES),
+        version=Packed.of(numbers[: COUNTERS - 2].sum(axis=0)),
+        **counted,
     )
+
+
+def _own(registry: Registry, campaign: int) -> SeriesKey:
+    """What a campaign's own windows go under."""
+    return SeriesKey(*registry.campaigns.key(campaign), "", "", "", "")

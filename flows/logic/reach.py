@@ -235,7 +235,6 @@ def _tau(x: float) -> float:
     return z / 3.0
 
 
-@kernel
 def _sigma(x: float) -> float:
     y, z, before = 1.0, x, -1.0
     while z != before:
@@ -246,17 +245,49 @@ def _sigma(x: float) -> float:
     return z
 
 
+# sigma of the share of registers that are zero, for each number of those: all that the estimator looks up.
+_SIGMA_SMALL: Final = np.array([_sigma(zeros / SMALL) for zeros in range(SMALL)])
+_SIGMA_LARGE: Final = np.array([_sigma(zeros / LARGE) for zeros in range(LARGE)])
+
+
 @kernel
-def distinct(registers: NDArray[np.uint8]) -> Int:
-    """Estimated number of distinct actors behind some registers."""
-    m = len(registers)
-    count = np.zeros(RANK_BITS + 2, np.int64)
-    for register in range(m):
-        count[registers[register]] += 1
+def _estimate(count: Words, m: int) -> Int:
+    """Ertl's algorithm 6: `count[k]` of the m registers are k."""
     if count[0] == m:
         return 0
-    z = m * _tau(1.0 - count[RANK_BITS + 1] / m)
+    z = 0.0 if count[RANK_BITS + 1] == 0 else m * _tau(1.0 - count[RANK_BITS + 1] / m)
     for rank in range(RANK_BITS, 0, -1):
         z = 0.5 * (z + count[rank])
-    z += m * _sigma(count[0] / m)
+    z += m * (_SIGMA_SMALL[count[0]] if m == SMALL else _SIGMA_LARGE[count[0]])
     return np.int64(round(_ALPHA * m * m / z))
+
+
+@kernel
+def distinct(registers: NDArray[np.uint8]) -> Int:
+    """Estimated number of distinct actors behind some registers, SMALL or LARGE many."""
+    count = np.zeros(RANK_BITS + 2, np.int64)
+    for register in range(len(registers)):
+        count[registers[register]] += 1
+    return _estimate(count, len(registers))
+
+
+@kernel
+def distinct_of(entries: Entries, registers: Registers, handle: Int, size: int) -> Int:
+    """Estimated number of distinct actors in a sketch of so many registers, without spreading a sparse one out."""
+    if handle == 0:
+        return 0
+    count = np.zeros(RANK_BITS + 2, np.int64)
+    kind = handle & 15
+    base = (handle >> 4) * _BLOCK
+    if kind >= DENSE_SMALL:
+        for register in range(2 * base, 2 * base + size):
+            count[registers[register]] += 1
+        return _estimate(count, size)
+    used = 0
+    for at in range(base, base + (8 << kind)):
+        entry = np.int64(entries[at])
+        if entry != 0:
+            count[entry & 63] += 1
+            used += 1
+    count[0] = size - used
+    return _estimate(count, size)

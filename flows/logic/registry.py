@@ -99,6 +99,8 @@ class Registry:
         self.folded = 0
         self._list: list[SeriesKey] = []
         self._slot_of_code = np.empty(0, np.int32)
+        # Codes whose series had no room of its own: looked up again once there is room.
+        self._folded_codes: list[int] = []
 
     def campaign(self, key: CampaignKey, *, defined: bool = False) -> int:
         """The slot of a campaign, made when it is new."""
@@ -137,7 +139,7 @@ class Registry:
     def slots(self, batch: EventBatch) -> NDArray[np.int32]:
         """The series slot of each row; a list of series seen in the batch before is looked up only where it grew."""
         if batch.series is not self._list:
-            self._list = batch.series
+            self._list, self._folded_codes = batch.series, []
             self._slot_of_code = np.full(len(batch.series), -1, np.int32)
         elif len(self._slot_of_code) < len(batch.series):
             grown = np.full(len(batch.series) - len(self._slot_of_code), -1, np.int32)
@@ -145,10 +147,18 @@ class Registry:
         slots: NDArray[np.int32] = self._slot_of_code[batch.series_code]
         unknown = slots < 0
         if unknown.any():
-            for code in np.unique(batch.series_code[unknown]).tolist():
-                self._slot_of_code[code] = self._series(batch.series[code])
+            self._look_up(batch, np.unique(batch.series_code[unknown]))
             slots = self._slot_of_code[batch.series_code]
         return slots
+
+    def _look_up(self, batch: EventBatch, codes: NDArray[np.int32]) -> None:
+        found = []
+        for code in codes.tolist():
+            folded = self.folded
+            found.append(self._series(batch.series[code]))
+            if self.folded > folded:
+                self._folded_codes.append(code)
+        self._slot_of_code[codes] = found
 
     def free_series(self, slots: list[int]) -> None:
         """Forget series; a batch that names them again makes them anew."""
@@ -156,7 +166,9 @@ class Registry:
             self.series.free(slot)
             self.series_of_campaign[self.campaign_of_series[slot]] -= 1
         if slots:
-            self._list, self._slot_of_code = [], np.empty(0, np.int32)
+            self._slot_of_code[np.isin(self._slot_of_code, slots)] = -1
+            self._slot_of_code[self._folded_codes] = -1
+            self._folded_codes = []
 
     def free_campaign(self, slot: int) -> None:
         """Forget a campaign without series."""

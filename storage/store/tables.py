@@ -9,14 +9,16 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 from pydantic import ValidationError
 
+from schemas.batch import SeriesKey
 from schemas.campaigns import Campaign
 from schemas.control import CampaignRecord, decode_control
 from schemas.dead_letters import DeadLetter
 from schemas.decisions import Decision, decode_decision
-from schemas.kpis import KpiBatch
+from schemas.kpis import LEVELS, NUMBERS, WINDOWS, KpiBatch, Packed
 from storage import metrics
 
 _log = logging.getLogger(__name__)
@@ -24,11 +26,14 @@ _log = logging.getLogger(__name__)
 Record = TypeVar("Record")
 
 MILLIS: Final = pa.timestamp("ms", tz="UTC")
-_KPI_TEXTS: Final = ("org_id", "campaign_id", "level", "creative_id", "channel", "country", "device", "window")
 _KPI_COUNTS: Final = ("impressions", "clicks", "conversions", "leads", "reach", "version")
 _KPI_MICROS: Final = ("spend_micros", "revenue_micros")
 
 _kpi_decoder: Final = msgspec.json.Decoder(KpiBatch)
+_NOTHING: Final = Packed(0, 1, b"")
+_NO_KPIS: Final = KpiBatch(
+    owners=[], owner=_NOTHING, level=_NOTHING, window=_NOTHING, **dict.fromkeys(NUMBERS, _NOTHING)
+)
 _dead_letter_decoder: Final = msgspec.json.Decoder(DeadLetter)
 
 
@@ -46,25 +51,30 @@ def decoded(topic: str, records: Sequence[bytes], decode: Callable[[bytes], Reco
 
 def kpi_table(records: Sequence[bytes]) -> pa.Table:
     """Rows of `kpi_windows`."""
-    batches = [batch for batch in decoded("kpis", records, _kpi_decoder.decode) if _even(batch)]
+    batches = decoded("kpis", records, _whole_kpis)
+    tables = [_kpi_table(batch) for batch in batches] or [_kpi_table(_NO_KPIS)]
+    return pa.concat_tables(tables).combine_chunks()
 
-    def joined(name: str) -> list[Any]:
-        return [value for batch in batches for value in getattr(batch, name)]
 
-    columns = {name: pa.array(joined(name), pa.string()) for name in _KPI_TEXTS}
-    columns |= {name: pa.array(joined(name), pa.uint64()) for name in _KPI_COUNTS}
-    columns |= {name: pa.array(joined(name), pa.int64()) for name in _KPI_MICROS}
+def _whole_kpis(record: bytes) -> KpiBatch:
+    batch = _kpi_decoder.decode(record)
+    batch.check()
+    return batch
+
+
+def _kpi_table(batch: KpiBatch) -> pa.Table:
+    owner, level, window = (codes.numbers() for codes in (batch.owner, batch.level, batch.window))
+    columns = {
+        name: pa.array([key[k] for key in batch.owners], pa.string()).take(pa.array(owner))
+        for k, name in enumerate(SeriesKey._fields)
+    }
+    columns["level"] = pa.array([level.value for level in LEVELS], pa.string()).take(pa.array(level))
+    columns["window"] = pa.array([window.value for window in WINDOWS], pa.string()).take(pa.array(window))
+    columns |= {name: pa.array(getattr(batch, name).numbers().astype(np.uint64)) for name in _KPI_COUNTS}
+    columns |= {name: pa.array(getattr(batch, name).numbers()) for name in _KPI_MICROS}
     for name in ("window_start", "window_end"):
-        columns[name] = pa.array(joined(f"{name}_ms"), MILLIS)
+        columns[name] = pa.array(getattr(batch, f"{name}_ms").numbers()).cast(MILLIS)
     return pa.table(columns)
-
-
-def _even(batch: KpiBatch) -> bool:
-    even = len({len(getattr(batch, name)) for name in batch.__struct_fields__}) == 1
-    if not even:
-        metrics.BAD_RECORDS.labels("kpis").inc()
-        _log.warning("a record of topic kpis was left out: its columns differ in length")
-    return even
 
 
 def _json(value: Any) -> str:

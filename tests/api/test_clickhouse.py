@@ -12,7 +12,7 @@ import pytest
 from api.clickhouse import ClickHouseHistory
 from api.decision_history import Wanted
 from schemas.decisions import Decision, Effect, encode_decision
-from schemas.kpis import KpiBatch
+from schemas.kpis import KpiColumns
 from storage.insert import insert
 from storage.schema import prepare
 from storage.store.tables import decision_table, kpi_table
@@ -43,12 +43,13 @@ STORED = [
 def _windows(*rows: dict[str, Any]) -> bytes:
     """A record of topic kpis with these rows, each a minute of campaign shoes."""
     texts = dict.fromkeys(("creative_id", "channel", "country", "device"), "")
-    common: dict[str, Any] = dict.fromkeys(KpiBatch.__struct_fields__, 0) | texts | {
+    common: dict[str, Any] = dict.fromkeys(KpiColumns.__struct_fields__, 0) | texts | {
         "org_id": "default", "campaign_id": "shoes", "level": "campaign", "window": "1m", "impressions": 1_000,
         "spend_micros": 2_000_000, "version": 1,
     }  # fmt: skip
     whole = [common | {"window_end_ms": row["window_start_ms"] + MINUTE_MS} | row for row in rows]
-    return msgspec.json.encode({name: [row[name] for row in whole] for name in common})
+    columns = KpiColumns(**{name: [row[name] for row in whole] for name in common})
+    return msgspec.json.encode(columns.packed())
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import msgspec
 from schemas import topics
 from schemas.decode import encode_event
 from schemas.events import Event
-from schemas.kpis import WIDTH_MS, KpiBatch, Level, Verdicts, Window
+from schemas.kpis import WIDTH_MS, KpiBatch, KpiColumns, Level, Verdicts, Window
 from schemas.log import Log
 
 DAY_MS = 86_400_000
@@ -105,7 +105,7 @@ class SmallFlow:
 
     def batch(self) -> KpiBatch:
         """Every window."""
-        columns: dict[str, list[object]] = {name: [] for name in KpiBatch.__struct_fields__}
+        columns: dict[str, list[object]] = {name: [] for name in KpiColumns.__struct_fields__}
         for key, members in self.counted.items():
             campaign, level, creative, channel, country, device, window, start = key
             row = {
@@ -118,7 +118,7 @@ class SmallFlow:
             }  # fmt: skip
             for name, value in row.items():
                 columns[name].append(value)
-        return KpiBatch(**columns)  # type: ignore[arg-type]
+        return KpiColumns(**columns).packed()  # type: ignore[arg-type]
 
 
 def sums(members: Sequence[Event]) -> dict[str, int]:

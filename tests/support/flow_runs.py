@@ -133,7 +133,7 @@ def windows(log: Log) -> Windows:
     """The last version of every KPI window: (version, end, counters). An equal version must be the same row."""
     found: Windows = {}
     for record in records(log, KPIS):
-        batch = msgspec.json.decode(record, type=KpiBatch)
+        batch = msgspec.json.decode(record, type=KpiBatch).columns()
         keys = zip(*(getattr(batch, field) for field in _KEY_FIELDS), strict=True)
         values = zip(batch.version, *(getattr(batch, field) for field in _VALUE_FIELDS), strict=True)
         for key, value in zip(keys, values, strict=True):

@@ -154,8 +154,9 @@ class Flow:
         return {row.campaign_id: row for output in self.outputs for row in output.live}
 
 
-def rows_of(batch: KpiBatch) -> list[tuple[tuple[Any, ...], tuple[int, ...], int]]:
+def rows_of(packed: KpiBatch) -> list[tuple[tuple[Any, ...], tuple[int, ...], int]]:
     """Key, numbers and version of each row."""
+    batch = packed.columns()
     keys = zip(batch.campaign_id, batch.level, batch.creative_id, batch.window, batch.window_start_ms, strict=True)
     numbers = zip(
         batch.window_end_ms,

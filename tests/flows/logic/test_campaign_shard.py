@@ -115,7 +115,7 @@ def test_an_open_window_is_reported_at_ticks_and_a_closed_one_for_the_last_time(
     assert flow.windows()[key][1] == 2
     quiet = Flow().run(steps_of([*items, *(Tick(T0 + s * 1_000) for s in range(3, 1_500))], 1, T0))
     shard = quiet.campaigns[0]
-    later = [k for o in quiet.outputs[-800:] for b in o.kpis for k in b.window]
+    later = [k for o in quiet.outputs[-800:] for b in o.kpis for k in b.columns().window]
     assert later == []
     assert shard.arrays.state.camp[0, 26] == 3, "10 s is given back; 1 min, hour and day are kept"
 

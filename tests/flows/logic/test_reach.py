@@ -34,7 +34,7 @@ def reach_of(batches: list[KpiBatch], level: str, window: str) -> int:
     """The reach last reported for the only window of the level."""
     return [
         reach
-        for batch in batches
+        for batch in (packed.columns() for packed in batches)
         for reach, one_level, one_window in zip(batch.reach, batch.level, batch.window, strict=True)
         if (one_level, one_window) == (level, window)
     ][-1]
@@ -108,7 +108,7 @@ def test_a_day_that_begins_inside_an_hour_counts_its_own_people() -> None:
     kpis = shard.drain().kpis
     days = [
         (start, reach)
-        for batch in kpis
+        for batch in (packed.columns() for packed in kpis)
         for start, reach, level, window in zip(
             batch.window_start_ms, batch.reach, batch.level, batch.window, strict=True
         )
