@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { biddingTexts, campaignTexts, differing, type Errors, idOf, readBidding, readCampaign, TITLES } from "../src/lib/campaign-form";
+import { biddingTexts, campaignTexts, differing, type Errors, idOf, linkTexts, linkTitles, NEW_LINK, readBidding, readCampaign, readLinks, TITLES } from "../src/lib/campaign-form";
 import { changesOf } from "../src/lib/changes";
 import { placed } from "../src/lib/field-errors";
 import type { Bidding, Definition } from "../src/lib/records";
@@ -56,7 +56,7 @@ describe("local times", () => {
 describe("a form", () => {
   it("that nobody touched changes nothing", () => {
     const errors: Errors = {};
-    const wanted = { ...readCampaign(campaignTexts(CAMPAIGN, "UTC"), errors), bidding: readBidding(biddingTexts(BIDDING), errors) };
+    const wanted = { ...readCampaign(campaignTexts(CAMPAIGN, "UTC"), errors), bidding: readBidding(biddingTexts(BIDDING), errors), platforms: [] };
     expect(errors).toEqual({});
     expect(differing(wanted, CAMPAIGN)).toEqual({});
   });
@@ -72,6 +72,16 @@ describe("a form", () => {
     readCampaign({ ...campaignTexts(CAMPAIGN, "UTC"), total_budget_micros: "much", time_zone: "Mars" }, errors);
     readBidding({ ...biddingTexts(BIDDING), target_roas: "-1" }, errors);
     expect(Object.keys(errors).sort()).toEqual(["bidding.target_roas", "time_zone", "total_budget_micros"]);
+  });
+
+  it("reads links to platforms, empty places as none", () => {
+    const [texts] = [linkTexts([{ platform: "tiktok", account_id: "7", campaign_ref: " 8 ", ad_group_ref: null, budget_ref: null }])];
+    const errors: Errors = {};
+    expect(readLinks([...texts, NEW_LINK], errors)[0]).toEqual({
+      platform: "tiktok", account_id: "7", campaign_ref: "8", ad_group_ref: null, budget_ref: null,
+    });
+    expect(Object.keys(errors)).toEqual(["platforms.1.account_id", "platforms.1.campaign_ref"]);
+    expect(Object.keys(linkTitles(1))).toContain("platforms.0.budget_ref");
   });
 
   it("without a strategy takes bidding away", () => {

@@ -2,7 +2,7 @@
 
 import { amountText, parseAmount } from "./amount";
 import type { Changes } from "./api";
-import type { Bidding, Definition, Mode, Strategy } from "./records";
+import type { Bidding, Definition, Mode, PlatformLink, Strategy } from "./records";
 import { instantOf, isZone, localText } from "./zoned";
 
 export interface BiddingTexts {
@@ -60,6 +60,41 @@ export const TITLES: Record<string, string> = {
   ...CAMPAIGN_TITLES,
   ...Object.fromEntries(Object.entries(BIDDING_TITLES).map(([name, title]) => [`bidding.${name}`, title])),
 };
+
+export type LinkTexts = { [Name in keyof PlatformLink]: string };
+
+export const LINK_TITLES: Record<keyof LinkTexts, string> = {
+  platform: "Platform",
+  account_id: "Account",
+  campaign_ref: "Campaign there",
+  ad_group_ref: "Ad group there",
+  budget_ref: "Budget there",
+};
+const LINK_FIELDS = Object.keys(LINK_TITLES) as (keyof LinkTexts)[];
+
+export const NEW_LINK: LinkTexts = { platform: "google", account_id: "", campaign_ref: "", ad_group_ref: "", budget_ref: "" };
+
+export function linkTexts(links: PlatformLink[]): LinkTexts[] {
+  return links.map((link) => Object.fromEntries(LINK_FIELDS.map((name) => [name, link[name] ?? ""])) as LinkTexts);
+}
+
+export function readLinks(texts: LinkTexts[], errors: Errors): PlatformLink[] {
+  return texts.map((link, at) => {
+    for (const name of ["account_id", "campaign_ref"] as const) {
+      if (link[name].trim() === "") errors[`platforms.${at}.${name}`] = "The platform's id is needed";
+    }
+    const trimmed = Object.fromEntries(LINK_FIELDS.map((name) => [name, link[name].trim() || null]));
+    return trimmed as unknown as PlatformLink;
+  });
+}
+
+/** Titles of the places of so many links. */
+export function linkTitles(links: number): Record<string, string> {
+  const places = Array.from({ length: links }, (_, at) =>
+    LINK_FIELDS.map((name) => [`platforms.${at}.${name}`, LINK_TITLES[name]] as const),
+  );
+  return Object.fromEntries(places.flat());
+}
 
 export type Errors = Record<string, string>;
 const AMOUNT = "Write an amount above zero, such as 1250.50";
@@ -148,6 +183,7 @@ export function readCampaign(texts: CampaignTexts, errors: Errors): Changes {
 /** The fields of `wanted` that differ from what is stored. */
 export function differing(wanted: Changes, stored: Definition): Changes {
   const changed = Object.entries(wanted).filter(([name, value]) => {
+    if (name === "platforms") return JSON.stringify(linkTexts((value ?? []) as PlatformLink[])) !== JSON.stringify(linkTexts(stored.platforms));
     if (name !== "bidding") return value !== stored[name as keyof Definition];
     const was = stored.bidding as Record<string, unknown> | null;
     if (value === null || was === null) return value !== was;

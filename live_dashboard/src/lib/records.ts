@@ -21,6 +21,9 @@ export interface PlatformLink {
   platform: string;
   account_id: string;
   campaign_ref: string;
+  /** What carries the bid and the budget, where that is another object than the campaign. */
+  ad_group_ref: string | null;
+  budget_ref: string | null;
 }
 
 export interface Definition {

@@ -12,8 +12,12 @@ import {
   differing,
   type Errors,
   idOf,
+  type LinkTexts,
+  linkTexts,
+  linkTitles,
   readBidding,
   readCampaign,
+  readLinks,
   TITLES,
 } from "../lib/campaign-form";
 import { placed } from "../lib/field-errors";
@@ -25,6 +29,7 @@ import { FormErrors } from "../ui/bidding-dialogs";
 import { BiddingFields } from "../ui/bidding-fields";
 import { Fields, SelectField, TextField } from "../ui/fields";
 import { Button, Card, Empty } from "../ui/parts";
+import { PlatformFields } from "../ui/platform-fields";
 
 const CURRENCIES = ["USD", "EUR", "GBP", "JPY", "CHF", "CAD", "AUD", "SEK", "NOK", "DKK", "PLN", "CZK", "INR", "BRL", "MXN"];
 const ZONES = Intl.supportedValuesOf("timeZone");
@@ -61,13 +66,14 @@ function CampaignForm({ stored }: { stored: StoredCampaign | null }) {
   const campaign = stored?.campaign ?? null;
   const [texts, setTexts] = useState<CampaignTexts>(() => campaignTexts(campaign, HERE));
   const [bidding, setBidding] = useState<BiddingTexts>(() => biddingTexts(campaign?.bidding ?? null));
+  const [links, setLinks] = useState<LinkTexts[]>(() => linkTexts(campaign?.platforms ?? []));
   const [idTouched, setIdTouched] = useState(false);
   const [tried, setTried] = useState(false);
   const [refused, setRefused] = useState<Errors>({});
   const [busy, setBusy] = useState(false);
 
   const wrong: Errors = {};
-  const wanted = { ...readCampaign(texts, wrong), bidding: readBidding(bidding, wrong) };
+  const wanted = { ...readCampaign(texts, wrong), bidding: readBidding(bidding, wrong), platforms: readLinks(links, wrong) };
   const id = campaign?.campaign_id ?? (idTouched ? texts.campaign_id : idOf(texts.name));
   if (id === "") wrong.campaign_id = "Give it an id";
   const errors = { ...refused, ...(tried ? wrong : {}) };
@@ -86,7 +92,7 @@ function CampaignForm({ stored }: { stored: StoredCampaign | null }) {
       else await api.create({ ...(wanted as Definition), campaign_id: id });
       location.hash = campaignHref(id);
     } catch (failure) {
-      setRefused(said(failure, !stored));
+      setRefused(said(failure, !stored, links.length));
       setBusy(false);
     }
   };
@@ -183,6 +189,18 @@ function CampaignForm({ stored }: { stored: StoredCampaign | null }) {
           </Fields>
         </div>
       </Card>
+      <Card title="Ad platforms">
+        <div className="p-3">
+          <PlatformFields
+            links={links}
+            errors={errors}
+            onChange={(next) => {
+              setLinks(next);
+              setRefused(without(refused, ["", ...Object.keys(linkTitles(links.length))]));
+            }}
+          />
+        </div>
+      </Card>
       <FormErrors errors={errors} />
       <div className="flex flex-wrap items-center justify-end gap-3">
         <a href={campaign ? campaignHref(id) : "#/"} className="font-medium text-accent underline underline-offset-2">
@@ -201,14 +219,14 @@ function without(errors: Errors, names: string[]): Errors {
 }
 
 /** What the api refused, by field. */
-function said(failure: unknown, isNew: boolean): Errors {
+function said(failure: unknown, isNew: boolean, links: number): Errors {
   if (failure instanceof ApiError) {
     if (failure.code === "version_conflict") {
       return isNew
         ? { campaign_id: "There is a campaign with this id already" }
         : { "": "Somebody else changed this campaign meanwhile. Open it again to see how it stands." };
     }
-    const found = placed(failure.errors, TITLES);
+    const found = placed(failure.errors, { ...TITLES, ...linkTitles(links) });
     if (Object.keys(found).length > 0) return found;
     if (failure.message.includes("pattern")) return { campaign_id: failure.message };
   }

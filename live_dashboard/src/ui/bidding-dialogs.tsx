@@ -3,7 +3,7 @@
 import { type FormEvent, useState } from "react";
 import { amountText, parseAmount } from "../lib/amount";
 import { ApiError, api } from "../lib/api";
-import { BIDDING_TITLES, type BiddingTexts, biddingTexts, differing, type Errors, readBidding, TITLES } from "../lib/campaign-form";
+import { BIDDING_TITLES, type BiddingTexts, biddingTexts, differing, type Errors, LINK_TITLES, readBidding, TITLES } from "../lib/campaign-form";
 import { changesOf } from "../lib/changes";
 import { placed } from "../lib/field-errors";
 import { money, words } from "../lib/format";
@@ -155,6 +155,11 @@ export function BiddingDialog({ stored, onClose, onSaved }: DialogProps & { stor
   );
 }
 
+function titleOf(place: string): string {
+  const last = place.split(".").at(-1) as keyof typeof LINK_TITLES;
+  return TITLES[place] ?? LINK_TITLES[last] ?? BIDDING_TITLES.strategy;
+}
+
 /** What is wrong with the whole, or how many fields are. */
 export function FormErrors({ errors }: { errors: Errors }) {
   const fields = Object.keys(errors).filter((name) => name !== "");
@@ -162,7 +167,7 @@ export function FormErrors({ errors }: { errors: Errors }) {
   return (
     <div role="alert">
       <Notice tone="bad">
-        {errors[""] ?? `${fields.map((name) => TITLES[name] ?? BIDDING_TITLES.strategy).join(", ")}: look again.`}
+        {errors[""] ?? `${fields.map(titleOf).join(", ")}: look again.`}
       </Notice>
     </div>
   );

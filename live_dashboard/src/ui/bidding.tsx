@@ -1,12 +1,13 @@
 /** Bidding of one campaign: what is in force, whether it reaches its goal, who holds it, and how to change it. */
 
-import { type ReactNode, useState } from "react";
+import { type ReactNode, useEffect, useState } from "react";
 import { api } from "../lib/api";
-import { clock, factor, money, share, words } from "../lib/format";
+import { clock, dateTime, factor, money, share, words } from "../lib/format";
 import { countersOf, measureNamed } from "../lib/measures";
-import type { StoredCampaign } from "../lib/records";
+import type { Override, StoredCampaign } from "../lib/records";
 import type { Configuration, Decision, Row } from "../live/protocol";
 import { told } from "./actions";
+import { useAttention } from "./attention";
 import { BiddingDialog, SetBidDialog } from "./bidding-dialogs";
 import { MODES, STRATEGIES } from "./bidding-fields";
 import { Button, Card, Confirm, Notice, Outcome } from "./parts";
@@ -22,6 +23,7 @@ export function BiddingCard({ row, config, span, decisions }: { row: Row; config
   const [lifting, setLifting] = useState(false);
   const [done, setDone] = useState("");
   const [error, setError] = useState("");
+  const waiting = useAttention().waiting.filter((decision) => decision.campaign_id === row.id).length;
   const { bidding, currency } = row;
   const strategy = bidding.strategy;
 
@@ -66,7 +68,8 @@ export function BiddingCard({ row, config, span, decisions }: { row: Row; config
             text={
               <>
                 <strong>A person's bid is in force</strong>
-                {typeof bidding.bid_micros === "number" && <>: {money(bidding.bid_micros, currency)} CPM</>}. Automation keeps its hands off.
+                {typeof bidding.bid_micros === "number" && <>: {money(bidding.bid_micros, currency)} CPM</>}
+                <GivenBy id={row.id} zone={row.zone} version={bidding.bid_micros} />. Automation keeps its hands off.
               </>
             }
             onLift={() => setLifting(true)}
@@ -84,6 +87,19 @@ export function BiddingCard({ row, config, span, decisions }: { row: Row; config
         )}
         {row.state === "paused" && row.reason === "paused_by_person" && bidding.bid_held === null && (
           <Held text={<strong>Paused by a person.</strong>} onLift={() => setLifting(true)} />
+        )}
+        {typeof bidding.modifiers === "number" && bidding.modifiers > 0 && (
+          <p className="text-muted">
+            {bidding.modifiers} bid modifier{bidding.modifiers === 1 ? " is" : "s are"} in force by segment; the decisions below name them.
+          </p>
+        )}
+        {waiting > 0 && (
+          <Notice tone="info">
+            <strong>
+              {waiting} recommendation{waiting === 1 ? " waits" : "s wait"} for you.
+            </strong>{" "}
+            Open {waiting === 1 ? "it" : "them"} below, or see <a href="#/decisions" className="font-medium text-accent underline underline-offset-2">all that wait</a>.
+          </Notice>
         )}
         {bidding.halted === 1 && <Halted decisions={decisions} zone={row.zone} />}
       </div>
@@ -117,6 +133,27 @@ export function BiddingCard({ row, config, span, decisions }: { row: Row; config
         />
       )}
     </Card>
+  );
+}
+
+/** ", by ann at 12:03:11 (note)", once the api has said so. */
+function GivenBy({ id, zone, version }: { id: string; zone: string; version: unknown }) {
+  const [given, setGiven] = useState<Override | null>(null);
+  useEffect(() => {
+    const stop = new AbortController();
+    api.overrides(id, stop.signal).then(
+      (overrides) => setGiven(overrides.find((each) => each.action === "set_bid") ?? null),
+      // That there is one is known all the same.
+      () => setGiven(null),
+    );
+    return () => stop.abort();
+  }, [id, version]);
+  if (!given) return null;
+  return (
+    <>
+      , set by {given.changed_by} on {dateTime(given.changed_ms, zone)}
+      {given.note && <> (“{given.note}”)</>}
+    </>
   );
 }
 

@@ -10,7 +10,7 @@ import { DecisionWords } from "./decision-words";
 import { Undefined } from "./parts";
 import { ReceiptStory } from "./receipts";
 
-/** The api's own sentence on the decision; empty while it is on its way, or where the api has none. */
+/** The api's own words on the decision; empty while it is on its way, or where the api has none. */
 function useExplanation(decisionId: string): string {
   const [text, setText] = useState("");
   useEffect(() => {
@@ -45,7 +45,7 @@ export function DecisionStory({
   const explanation = useExplanation(decision.decision_id);
   return (
     <div id={id} className="gap-x-8 border-t border-line bg-raised px-3 pt-3 sm:columns-2 sm:pl-11 lg:columns-3">
-      {explanation && <p className="mb-3 max-w-[80ch] whitespace-pre-line [column-span:all]">{explanation}</p>}
+      {explanation && <Explanation text={explanation} />}
       <Facts title="Before and after">
         {Object.keys(decision.after).map((field) => (
           <Fact key={field} name={fieldName(field)}>
@@ -107,6 +107,22 @@ export function DecisionStory({
             Open {decision.campaign_id}
           </a>
         </p>
+      )}
+    </div>
+  );
+}
+
+/** Its first line says what and why; the lines below it name the numbers, as the facts do. */
+function Explanation({ text }: { text: string }) {
+  const [first = "", ...rest] = text.split("\n");
+  return (
+    <div className="mb-3 [column-span:all]">
+      <p className="max-w-[80ch] font-medium break-words">{first}</p>
+      {rest.length > 0 && (
+        <details>
+          <summary className="w-fit cursor-pointer text-accent underline underline-offset-2">All of it in words</summary>
+          <p className="mt-1 max-w-[100ch] break-words whitespace-pre-line">{rest.map((line) => line.trim()).join("\n")}</p>
+        </details>
       )}
     </div>
   );

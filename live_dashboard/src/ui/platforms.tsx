@@ -3,7 +3,7 @@
 import { dateTime, platformName, words } from "../lib/format";
 import type { PlatformLink, PlatformReceipt } from "../lib/records";
 import { Card } from "./parts";
-import { ReceiptBadge } from "./receipts";
+import { ReceiptBadge, said } from "./receipts";
 
 export function PlatformsCard({ links, receipts, zone }: { links: PlatformLink[]; receipts: PlatformReceipt[]; zone: string }) {
   if (links.length === 0) return null;
@@ -33,7 +33,7 @@ export function PlatformsCard({ links, receipts, zone }: { links: PlatformLink[]
                     <li key={receipt.kind} className="min-w-0">
                       {words(receipt.kind)} <ReceiptBadge receipt={receipt} />
                       <span className="block text-xs leading-4 text-muted">{dateTime(receipt.ts_ms, zone)}</span>
-                      {receipt.message && receipt.state !== "applied" && <span className="block break-words">“{receipt.message}”</span>}
+                      {receipt.message && receipt.state !== "applied" && <span className="block break-words">{said(receipt)}</span>}
                     </li>
                   ))}
                 </ul>

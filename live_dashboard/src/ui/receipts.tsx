@@ -26,6 +26,12 @@ export function ReceiptBadge({ receipt }: { receipt: PlatformReceipt }) {
   );
 }
 
+/** The platform's words in quotation marks; our own where it never came to that. */
+export function said(receipt: PlatformReceipt): string {
+  const ours = receipt.state === "dry_run" || receipt.state === "superseded" || receipt.state === "unsupported";
+  return ours ? `${words(receipt.message ?? "")}.` : `“${receipt.message}”`;
+}
+
 /** One sending in full: where to, when, the platform's own words, and what was sent. */
 export function ReceiptStory({ receipt, zone }: { receipt: PlatformReceipt; zone: string }) {
   const look = LOOKS[receipt.state] ?? LOOKS.unsupported;
@@ -39,14 +45,15 @@ export function ReceiptStory({ receipt, zone }: { receipt: PlatformReceipt; zone
       </p>
       {receipt.message && (
         <p className="break-words">
-          “{receipt.message}”
+          {said(receipt)}
           {(receipt.status || receipt.error_code) && (
             <span className="text-muted"> ({[receipt.status, receipt.error_code].filter(Boolean).join(", ")})</span>
           )}
         </p>
       )}
       <p className="text-muted">
-        {look.explain}. {dateTime(receipt.ts_ms, zone)}, attempt {receipt.attempts}
+        {look.explain}. {dateTime(receipt.ts_ms, zone)}
+        {receipt.attempts > 0 && `, attempt ${receipt.attempts}`}
         {receipt.platform_request_id && (
           <>
             , request <span className="font-mono text-xs break-all">{receipt.platform_request_id}</span>
