@@ -94,7 +94,8 @@ def test_a_campaign_goes_on_when_far_less_was_under_way_than_was_held_back() -> 
     while made.running:
         row[at.DELAY] = 900_000
         made.run(1)
-    assert pauses(made)[0].inputs["in_flight_micros"] > 500_000
+    # Reports are prompt here: nothing is under way when this much is held back.
+    assert pauses(made)[0].inputs["in_flight_micros"] > 300_000
     made.run(600)
     assert next(d.reason for d in made.decisions if d.kind == Kind.RESUME) == "in_flight_settled"
     assert 5_850_000 <= row[at.SPENT_DAY] <= 6_003_000
