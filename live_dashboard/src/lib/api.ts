@@ -100,10 +100,10 @@ export const api = {
   decision: (id: string, signal?: AbortSignal) =>
     call<Decision & { explanation?: string | null }>("GET", `/decisions/${encodeURIComponent(id)}`, { signal }),
   say: (decisionId: string, word: Word) => call<unknown>("POST", `/decisions/${encodeURIComponent(decisionId)}/${word}`),
-  words: (signal?: AbortSignal) => call<Said[]>("GET", "/decision-words", { signal }),
+  words: (signal?: AbortSignal) => call<Said[]>("GET", "/decision-words?limit=500", { signal }),
   receipts: (campaignId: string, signal?: AbortSignal) =>
-    call<PlatformReceipt[]>("GET", `/receipts?${new URLSearchParams({ campaign_id: campaignId, limit: "500" })}`, { signal }),
-  troubled: (signal?: AbortSignal) => call<PlatformReceipt[]>("GET", "/receipts?troubled=true&limit=500", { signal }),
+    call<PlatformReceipt[]>("GET", `/receipts?${new URLSearchParams({ campaign_id: campaignId, limit: "200" })}`, { signal }),
+  troubled: (signal?: AbortSignal) => call<PlatformReceipt[]>("GET", "/receipts?troubled=true&limit=200", { signal }),
   deadLetters: (reason: string, limit: number, signal?: AbortSignal) => {
     const query = new URLSearchParams({ limit: String(limit), ...(reason ? { reason } : {}) });
     return call<DeadLetters>("GET", `/dead-letters?${query}`, { signal });

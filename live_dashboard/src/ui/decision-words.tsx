@@ -10,7 +10,7 @@ import { Button, Confirm, Notice } from "./parts";
 
 const LABELS: Record<Word, string> = { undo: "Undo this decision", approve: "Approve", reject: "Reject" };
 const ASKED: Record<Word, string> = {
-  undo: "What it changed is put back within a second, and automation keeps its hands off that for a day.",
+  undo: "What it changed is put back within a second, and automation leaves that alone for a day. A spent budget still stops the campaign.",
   approve: "It takes effect within a second.",
   reject: "Nothing changes, and the like of it is not recommended again for an hour.",
 };
