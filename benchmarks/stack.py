@@ -38,14 +38,23 @@ def free_port() -> int:
 
 
 @contextmanager
-def stack(data_dir: Path, parts: Sequence[str] = ("clickhouse", "api", "flow", "store")) -> Iterator[Stack]:
-    """Start the parts on free ports, wait until the api is ready, end them afterwards."""
+def stack(
+    data_dir: Path,
+    parts: Sequence[str] = ("clickhouse", "api", "flow", "store"),
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Stack]:
+    """Start the parts on free ports, wait until the api is ready, end them afterwards.
+
+    `environment`: further variables, such as PENSTOCK_KAFKA; those of this process that begin with PENSTOCK_ are left
+    out.
+    """
     port, clickhouse_port = free_port(), free_port()
-    environment = {
+    variables = {
         **{name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")},
         "PENSTOCK_DATA_DIR": str(data_dir),
         "PENSTOCK_PORT": str(port),
         "PENSTOCK_CLICKHOUSE_PORT": str(clickhouse_port),
+        **(environment or {}),
     }
     processes: dict[str, subprocess.Popen[bytes]] = {}
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -53,7 +62,7 @@ def stack(data_dir: Path, parts: Sequence[str] = ("clickhouse", "api", "flow", "
         for part in parts:
             with (data_dir / f"{part}.log").open("ab") as log:
                 processes[part] = subprocess.Popen(
-                    [sys.executable, "-m", "cli.main", part], env=environment, stdout=log, stderr=log
+                    [sys.executable, "-m", "cli.main", part], env=variables, stdout=log, stderr=log
                 )
         url = f"http://127.0.0.1:{port}"
         _until_ready(f"{url}/readyz", processes, data_dir)

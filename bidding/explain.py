@@ -44,6 +44,8 @@ _REASONS: Final = {
     Reason.OUTCOME_OUT_OF_BAND: "outcomes left the expected band further than chance explains",
     Reason.OUTCOME_BACK_IN_BAND: "outcomes are back in the expected band",
 }
+# Below this, milliseconds are a duration: no campaign ran in the year 2000.
+_MOMENT_MIN_MS: Final = 946_684_800_000
 _MODES: Final = {"auto": "", "recommend": " It waits for a person's approval.", "dry_run": " It was only recorded."}
 
 
@@ -80,11 +82,13 @@ def _moment(ts_ms: int) -> str:
 
 
 def _shown(name: str, value: Any) -> str:
-    """Money of fields named `..._micros` in units of the currency, other numbers in few digits."""
+    """Money of fields named `..._micros` in units of the currency, moments as such, other numbers in few digits."""
     if value is None:
         return "nothing"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     if name.endswith("_micros"):
         return f"{value / 1_000_000:,.2f}"
+    if name.endswith("_ms") and isinstance(value, int) and value >= _MOMENT_MIN_MS:
+        return _moment(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"

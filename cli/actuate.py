@@ -33,7 +33,7 @@ def actuate(
     if settings.metrics_port:
         from prometheus_client import start_http_server
 
-        start_http_server(settings.metrics_port + METRICS_PORT_STEP)
+        start_http_server(settings.metrics_port + METRICS_PORT_STEP, addr=settings.host)
     armed = ", ".join(sorted(credentials)) or "none, all platforms run dry"
     typer.echo(f"penstock actuate: platforms with credentials: {armed}", err=True)
     asyncio.run(_run(open_log(settings), credentials, retry_parked))

@@ -28,11 +28,11 @@ def api() -> None:
     try:
         keys = ApiKeys.parse(settings.api_keys)
         landing_hosts = LandingHosts.parse(settings.landing_hosts)
+        refuse_open_door(settings.host, has_keys=bool(keys.pairs))
         openrtb = openrtb_setup(settings)
     except ValueError as error:
         typer.echo(f"penstock api: {error}", err=True)
         raise typer.Exit(2) from None
-    refuse_open_door(settings.host, has_keys=bool(keys.pairs))
     with ExitStack() as open_parts:
         log, store = _opened(settings, open_parts)
         sink = GroupCommit(log)
@@ -71,7 +71,7 @@ def refuse_open_door(host: str, *, has_keys: bool) -> None:
     if has_keys or _is_loopback(host):
         return
     typer.echo(
-        f"penstock api: refusing to bind to {host} without API keys: anyone who reaches it could send events and "
+        f"penstock: refusing to bind to {host} without API keys: anyone who reaches it could send events and "
         "change budgets.\nSet PENSTOCK_API_KEYS=key:organisation, or PENSTOCK_HOST=127.0.0.1.",
         err=True,
     )

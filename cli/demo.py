@@ -25,7 +25,7 @@ PATIENCE_S: Final = 60.0
 
 
 def demo(
-    url: Annotated[str, typer.Option(help="Where the api listens.")] = "http://127.0.0.1:8000",
+    url: Annotated[str, typer.Option(help="Where the api listens; else where the settings put it.")] = "",
     seed: Annotated[int, typer.Option(help="Seed of the market.")] = 7,
     seconds: Annotated[float, typer.Option(help="Stop after this many seconds; 0: run until ended.")] = 0.0,
     api_key: Annotated[str, typer.Option(envvar="PENSTOCK_API_KEY", help="API key, when the api needs one.")] = "",
@@ -35,10 +35,11 @@ def demo(
     import numpy as np
 
     from cli.demo_campaigns import MARKET
+    from cli.replay import api_here
     from ingest.market import Market
 
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    with httpx.Client(base_url=url, headers=headers, timeout=30.0) as client:
+    with httpx.Client(base_url=url or api_here(), headers=headers, timeout=30.0) as client:
         first_start = ensure_campaigns(client, today=datetime.now(UTC).date().isoformat())
         start_ms = _now_ms()
         market = Market(MARKET, rng=np.random.default_rng([seed, start_ms // 1_000]), run=f"d{start_ms:x}")

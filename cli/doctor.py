@@ -116,9 +116,13 @@ def check_log(settings: Settings) -> Finding:
 
 def check_clickhouse(settings: Settings) -> Finding:
     """ClickHouse, or the chDB service, answers."""
-    from storage.client import connect
+    import logging
 
-    url = settings.clickhouse or f"http://127.0.0.1:{settings.clickhouse_port}"
+    from storage.client import connect, service_url
+
+    # What it would log is in the finding.
+    logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
+    url = settings.clickhouse or service_url(settings.clickhouse_port, settings.clickhouse_password)
     try:
         version = connect(url).query("SELECT version()").result_rows[0][0]
     except Exception as error:

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import secrets
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,9 +29,21 @@ def openrtb_setup(settings: Settings) -> OpenRtb:
     )
 
 
+def make_folder(data_dir: Path) -> None:
+    """Make the data folder when it is missing; ValueError says why it cannot be used."""
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        # A folder of somebody else is there and takes nothing.
+        with tempfile.TemporaryFile(dir=data_dir):
+            pass
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ValueError(f"PENSTOCK_DATA_DIR: {data_dir} cannot be written: {reason}") from error
+
+
 def kept_secret(path: Path) -> bytes:
     """A secret made once and kept readable by its owner only: notices of bids before a restart stay valid."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:

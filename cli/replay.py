@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 _Files = Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="Files, plain, .gz or .zst.")]
-_Url = Annotated[str, typer.Option(help="Where the collector listens.")]
+_Url = Annotated[str, typer.Option(help="Where the collector listens; else where the settings put it.")]
 _Key = Annotated[str, typer.Option(envvar="PENSTOCK_API_KEY", help="API key, when the collector needs one.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print the summary as one line of JSON.")]
 _Patience = Annotated[float, typer.Option(help="Seconds that a request is tried before the replay gives up.")]
@@ -39,7 +39,7 @@ def files(
         Literal["ndjson", "ipinyou"], typer.Option(help="ndjson: events; ipinyou: iPinYou's 24-column logs.")
     ] = "ndjson",
     speed: Annotated[str, typer.Option(help="max, or a factor such as 1x or 60x.")] = "max",
-    url: _Url = "http://127.0.0.1:8000",
+    url: _Url = "",
     shift_to_now: Annotated[
         bool, typer.Option("--shift-to-now", help="Move all times alike, so that the last event is sent at its time.")
     ] = False,
@@ -61,7 +61,7 @@ def files(
         campaign_prefix=campaign_prefix,
         regions=regions,
     )
-    replay_files(wanted, url=url, api_key=api_key, patience_s=patience, as_json=json)
+    replay_files(wanted, url=url or api_here(), api_key=api_key, patience_s=patience, as_json=json)
 
 
 @app.command("auctions")
@@ -75,7 +75,7 @@ def auctions(
         int | None, typer.Option(min=1, help="CPM bid in micros while the campaign's serving state has none.")
     ] = None,
     resume_wait: Annotated[float, typer.Option(help="Seconds to wait for a resume before the replay ends.")] = 5.0,
-    url: _Url = "http://127.0.0.1:8000",
+    url: _Url = "",
     api_key: _Key = "",
     patience: _Patience = 60.0,
     json: _Json = False,
@@ -92,7 +92,15 @@ def auctions(
         bid_micros=bid_micros,
         resume_wait_s=resume_wait,
     )
-    replay_auctions(wanted, url=url, api_key=api_key, patience_s=patience, as_json=json)
+    replay_auctions(wanted, url=url or api_here(), api_key=api_key, patience_s=patience, as_json=json)
+
+
+def api_here() -> str:
+    """Where this machine's api listens, by its settings."""
+    from cli.settings import Settings
+    from cli.up import api_url
+
+    return api_url(Settings())
 
 
 def _checked(parse: Any, text: str) -> Any:

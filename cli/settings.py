@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field
+import typer
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -12,6 +14,14 @@ class Settings(BaseSettings):
     """Every `PENSTOCK_*` variable. `docs/settings.md` lists them; a test holds the two together."""
 
     model_config = SettingsConfigDict(env_prefix="PENSTOCK_", frozen=True, extra="ignore")
+
+    def __init__(self, **given: Any) -> None:
+        """Raises typer.BadParameter, one line a variable, when the environment holds what cannot be."""
+        try:
+            super().__init__(**given)
+        except ValidationError as error:
+            wrong = (f"PENSTOCK_{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+            raise typer.BadParameter("\n".join(wrong)) from None
 
     data_dir: Path = Field(Path(".penstock"), description="Where the embedded parts keep their files.")
     host: str = Field("127.0.0.1", description="Address the api binds to; anything but loopback needs api_keys.")

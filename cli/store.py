@@ -26,7 +26,7 @@ def store() -> None:
     if settings.metrics_port:
         from prometheus_client import start_http_server
 
-        start_http_server(settings.metrics_port + 100, addr="127.0.0.1")
+        start_http_server(settings.metrics_port + 100, addr=settings.host)
     log = open_log(settings)
     try:
         run(

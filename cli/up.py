@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import socket
 import sys
 import time
 import urllib.error
@@ -14,8 +16,10 @@ from typing import Annotated, Final
 
 import typer
 
+from cli.api import refuse_open_door
+from cli.openrtb import make_folder
 from cli.settings import Settings
-from cli.supervisor import Child, Supervisor
+from cli.supervisor import GRACE_S, Child, Supervisor
 
 # The first start may still compile kernels and make tables.
 READY_WITHIN_S: Final = 120.0
@@ -28,8 +32,14 @@ def up(
 ) -> None:
     """Run everything on this machine until Ctrl-C; the next start goes on where this one stopped."""
     settings = Settings()
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        make_folder(settings.data_dir)
+    except ValueError as error:
+        typer.echo(f"penstock up: {error}", err=True)
+        raise typer.Exit(1) from None
+    refuse_open_door(settings.host, has_keys=bool(settings.api_keys))
     with _only_one(settings.data_dir):
+        refuse_taken_ports(settings)
         supervisor = Supervisor(
             children(settings, demo_seed=seed if with_demo else None),
             log_dir=settings.data_dir / "logs",
@@ -52,6 +62,30 @@ def children(settings: Settings, *, demo_seed: int | None) -> list[Child]:
         demo.waits = True
         rows.append(demo)
     return rows
+
+
+def refuse_taken_ports(settings: Settings) -> None:
+    """Exit when another program has a port of ours: its answers would pass for those of our own processes."""
+    wanted = {"PENSTOCK_PORT": (settings.host, settings.port)}
+    if not settings.clickhouse:
+        wanted["PENSTOCK_CLICKHOUSE_PORT"] = ("127.0.0.1", settings.clickhouse_port)
+    deadline = time.monotonic() + GRACE_S
+    for name, (host, port) in wanted.items():
+        while (trouble := _trouble_with(host, port)) is not None:
+            # What a killed `penstock up` left behind is still on its way out.
+            if trouble.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                reason = os.strerror(trouble.errno or 0)
+                typer.echo(f"penstock up: {host}:{port} cannot be had: {reason}. Set {name}.", err=True)
+                raise typer.Exit(1)
+            time.sleep(0.1)
+
+
+def _trouble_with(host: str, port: int) -> OSError | None:
+    try:
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+            return None
+    except OSError as error:
+        return error
 
 
 def api_url(settings: Settings) -> str:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import msgspec
 
 
-class Serving(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """The state a bidder acts on. `seq` rises with every change; a lower one never replaces a higher one."""
+class Serving(msgspec.Struct, kw_only=True):
+    """The state a bidder acts on; its JSON has every field.
+
+    `seq` rises with every change; a lower one never replaces a higher one.
+    """
 
     org_id: str
     campaign_id: str
