@@ -11,6 +11,8 @@ from typing import Final
 from bytewax.recovery import init_db_dir
 
 _SETTINGS: Final = "settings.json"
+# Raised whenever what a stage keeps in a snapshot changes its form: an older store is then refused, not misread.
+STATE_FORMAT: Final = 2
 
 
 class StoreMismatchError(Exception):
@@ -24,6 +26,7 @@ class StoreSettings:
     shards: int
     partitions: int
     dedupe_ids: int
+    state_format: int = STATE_FORMAT
 
 
 def prepare(folder: Path, settings: StoreSettings, *, process: int, processes: int, shared: bool) -> None:
@@ -37,6 +40,12 @@ def prepare(folder: Path, settings: StoreSettings, *, process: int, processes: i
         return
     made = json.loads((folder / _SETTINGS).read_text())
     wanted = asdict(settings)
+    if made.get("state_format", 1) != settings.state_format:
+        raise StoreMismatchError(
+            f"{folder} was written by another version of Penstock (state format {made.get('state_format', 1)}, this one "
+            f"has {settings.state_format}). Go on with that version, or move the folder away: the flow then reads the "
+            "log from its beginning, as far back as the log is kept, and takes every decision again, with the same ids"
+        )
     different = [name for name in wanted if made.get(name) != wanted[name]]
     if different:
         changes = ", ".join(f"{name} {made.get(name)} is now {wanted[name]}" for name in different)

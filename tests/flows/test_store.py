@@ -57,6 +57,20 @@ def test_other_settings_are_refused_with_what_to_do(tmp_path: Path, other: Store
     assert "move the folder away" in str(refused.value)
 
 
+def test_a_store_of_another_version_is_refused_and_not_misread(tmp_path: Path) -> None:
+    made(tmp_path / "r", replace(SETTINGS, state_format=SETTINGS.state_format - 1))
+    with pytest.raises(StoreMismatchError, match="another version"):
+        made(tmp_path / "r")
+
+
+def test_a_store_from_before_formats_were_numbered_is_refused(tmp_path: Path) -> None:
+    made(tmp_path / "r")
+    settings = tmp_path / "r" / "settings.json"
+    settings.write_text('{"shards": 2, "partitions": 4, "dedupe_ids": 1024}')
+    with pytest.raises(StoreMismatchError, match="state format 1"):
+        made(tmp_path / "r")
+
+
 @pytest.fixture
 def _no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flows.fence.WAIT_S", 0.0)
