@@ -42,9 +42,9 @@ def prepare(folder: Path, settings: StoreSettings, *, process: int, processes: i
     wanted = asdict(settings)
     if made.get("state_format", 1) != settings.state_format:
         raise StoreMismatchError(
-            f"{folder} was written by another version of Penstock (state format {made.get('state_format', 1)}, this "
-            f"one has {settings.state_format}). Go on with that version, or move the folder away: the flow then reads the "
-            "log from its beginning, as far back as the log is kept, and takes every decision again, with the same ids"
+            f"{folder} was written by another version of Penstock: its state has format {made.get('state_format', 1)}, "
+            f"which here is {settings.state_format}. Go on with that version, or move the folder away: the flow then "
+            "reads the log from its beginning, as far back as it is kept, and takes every decision again, same ids"
         )
     different = [name for name in wanted if made.get(name) != wanted[name]]
     if different:

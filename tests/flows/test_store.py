@@ -67,7 +67,7 @@ def test_a_store_from_before_formats_were_numbered_is_refused(tmp_path: Path) ->
     made(tmp_path / "r")
     settings = tmp_path / "r" / "settings.json"
     settings.write_text('{"shards": 2, "partitions": 4, "dedupe_ids": 1024}')
-    with pytest.raises(StoreMismatchError, match="state format 1"):
+    with pytest.raises(StoreMismatchError, match="has format 1"):
         made(tmp_path / "r")
 
 
