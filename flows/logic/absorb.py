@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from flows.logic.bare import bare_rows, bare_state, inlined
+from flows.logic.bare import bare_rows, bare_state, inlined, soon
 from flows.logic.cells import cell_of, chain_of, window_of
 from flows.logic.layout import (
     AHEAD_MS,
@@ -47,6 +47,7 @@ from flows.logic.layout import (
     RUNNING,
     SEEN,
     SERIES,
+    SKETCH,
     SPEND,
     SPENT_DAY,
     SPENT_DAY_AFTER,
@@ -78,6 +79,8 @@ from flows.logic.layout import (
 from flows.logic.reach import LARGE, SMALL, add_actor, merge_up, spread
 from schemas.decode.kernel import kernel
 
+# Rows, groups or cells that memory is asked for ahead of the one at hand.
+AHEAD: Final = 8
 # Why the kernel stopped.
 DONE, FIRST, ROLL, TIP, ROOM = 0, 1, 2, 3, 4
 # Columns of a group beyond its counters.
@@ -229,11 +232,31 @@ def _count_late(s: State, rows: Rows, row: Int, slot: Int, campaign: Int) -> Non
         add_actor(s.links, s.entries, s.registers, s.marks, total, h, LARGE)
 
 
+@inlined
+def _expect(s: State, rows: Rows, row: Int) -> None:
+    """Ask for what rows a little further on will need: first the row of the series, then its newest windows."""
+    far = row + 2 * AHEAD
+    if far < len(rows.slot):
+        slot = np.int64(rows.slot[far])
+        soon(s.series, slot)
+        soon(s.series_heads, slot)
+        soon(s.recent, 2 * slot)
+    near = row + AHEAD
+    if near < len(rows.slot):
+        slot = np.int64(rows.slot[near])
+        for tier in range(TEN, DAY + 1):
+            cell = np.int64(s.series_heads[slot, tier])
+            if cell >= 0:
+                soon(s.cells, cell)
+                soon(s.links, cell)
+
+
 @kernel
 def absorb(s: State, rows: Rows, row: Int, now_ms: Int) -> tuple[Int, Int]:
     """Fold rows from `row` on into the state; returns the next row and why it stopped."""
     s, rows = bare_state(s), bare_rows(rows)
     while row < len(rows.slot):
+        _expect(s, rows, row)
         slot = np.int64(rows.slot[row])
         campaign = np.int64(s.series[slot, 0])
         ts_ms, cost = rows.ts_ms[row], rows.cost[row]
@@ -285,6 +308,23 @@ def _raise_campaign(s: State, above: Int) -> None:
         merge_up(s.links, s.entries, s.registers, s.marks, day, total, LARGE)
 
 
+@inlined
+def _expect_raise(s: State, cell: Int) -> None:
+    """Ask for the sketch of a cell and the links above it."""
+    if cell < s.marks[CELLS_END] and s.links[cell, KIND] == SERIES + TEN and s.links[cell, FRESH] != 0:
+        soon(s.entries, (np.int64(s.links[cell, SKETCH]) >> 4) * 8)
+        for up in range(UP_MINUTE, UP_DAY + 1):
+            soon(s.links, np.int64(s.links[cell, up]))
+
+
+@inlined
+def _expect_sketches(s: State, cell: Int) -> None:
+    """Ask for the sketches above a cell."""
+    if cell < s.marks[CELLS_END] and s.links[cell, KIND] == SERIES + TEN and s.links[cell, FRESH] != 0:
+        for up in range(UP_MINUTE, UP_DAY + 1):
+            soon(s.entries, (np.int64(s.links[np.int64(s.links[cell, up]), SKETCH]) >> 4) * 8)
+
+
 @kernel
 def raise_series(s: State, cell: Int) -> Int:
     """Count who is new in series' 10 s cells, from `cell` on, in the coarser windows of the series.
@@ -293,6 +333,8 @@ def raise_series(s: State, cell: Int) -> Int:
     """
     s = bare_state(s)
     while cell < s.marks[CELLS_END]:
+        _expect_raise(s, cell + 2 * AHEAD)
+        _expect_sketches(s, cell + AHEAD)
         if s.links[cell, KIND] == SERIES + TEN and s.links[cell, FRESH] != 0:
             if len(s.entries) // 8 - s.marks[BLOCKS_END] < BLOCKS_A_ROW:
                 return cell
@@ -301,6 +343,21 @@ def raise_series(s: State, cell: Int) -> Int:
                 merge_up(s.links, s.entries, s.registers, s.marks, cell, np.int64(s.links[cell, up]), SMALL)
         cell += 1
     return cell
+
+
+@inlined
+def _expect_pour(s: State, group: Int) -> None:
+    """Ask for the series' windows that groups a little further on go to."""
+    far, near = group + 2 * AHEAD, group + AHEAD
+    if far < s.marks[GROUPS]:
+        soon(s.links, s.groups[far, GROUP_CELL])
+    if near < s.marks[GROUPS]:
+        cell = s.groups[near, GROUP_CELL]
+        soon(s.cells, cell)
+        soon(s.recent, s.groups[near, GROUP_KEY])
+        for up in range(UP_MINUTE, UP_DAY + 1):
+            soon(s.cells, np.int64(s.links[cell, up]))
+            soon(s.links, np.int64(s.links[cell, up]))
 
 
 @kernel
@@ -313,6 +370,7 @@ def flush(s: State, group: Int) -> Int:
     while group < s.marks[GROUPS]:
         if len(s.entries) // 8 - s.marks[BLOCKS_END] < BLOCKS_A_ROW:
             return group
+        _expect_pour(s, group)
         cell = s.groups[group, GROUP_CELL]
         above = np.int64(s.links[cell, UP_CAMPAIGN])
         for bottom in (cell, above):

@@ -13,6 +13,7 @@ import numba
 import numpy as np
 from numba import carray, types
 from numba.core import cgutils
+from numba.core.cgutils import ir
 from numba.extending import intrinsic
 
 from flows.logic.layout import Rows, State
@@ -35,6 +36,27 @@ def _pointer(_typing: Any, address: Any) -> Any:
         return builder.inttoptr(arguments[0], cgutils.voidptr_t)
 
     return types.voidptr(address), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _fetch(_typing: Any, address: Any) -> Any:
+    """Begin to load a cache line for reading and writing."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        flag = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, flag, flag, flag])
+        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [cgutils.voidptr_t], kind)
+        pointer = builder.inttoptr(arguments[0], cgutils.voidptr_t)
+        builder.call(prefetch, [pointer, flag(0), flag(3), flag(1)])
+        return _context.get_dummy_value()
+
+    return types.none(types.int64), generate
+
+
+@inlined
+def soon(array: Any, row: Any) -> None:
+    """Say that a row of an array is needed a little later: memory is slower than anything else a kernel does."""
+    _fetch(array.ctypes.data + row * array.strides[0])
 
 
 @kernel

@@ -35,7 +35,7 @@ from flows.logic.layout import (
     Int,
     State,
 )
-from flows.logic.reach import LARGE, SMALL, distinct, distinct_of, merge_into
+from flows.logic.reach import LARGE, RANKS, SMALL, distinct, distinct_of, merge_into
 from schemas.decode.kernel import kernel
 
 # A campaign's closed windows that rolling windows still add up stay this long behind the watermark.
@@ -103,15 +103,16 @@ def _registers_of(kind: Int) -> Int:
 
 
 @kernel
-def _reach_of(s: State, cell: Int) -> Int:
+def _reach_of(s: State, cell: Int, count: NDArray[np.int64]) -> Int:
     """Distinct actors of a cell."""
-    return distinct_of(s.entries, s.registers, np.int64(s.links[cell, SKETCH]), _registers_of(s.links[cell, KIND]))
+    size = _registers_of(s.links[cell, KIND])
+    return distinct_of(s.entries, s.registers, np.int64(s.links[cell, SKETCH]), size, count)
 
 
 @kernel
 def _measure(s: State, cell: Int, out: NDArray[np.int64]) -> None:
     out[:COUNTERS] = s.cells[cell, :COUNTERS]
-    out[REACH] = _reach_of(s, cell)
+    out[REACH] = _reach_of(s, cell, np.empty(RANKS, np.int64))
     out[REACH + 1] = s.cells[cell, START]
     out[REACH + 2] = s.cells[cell, END]
 
@@ -120,11 +121,12 @@ def _measure(s: State, cell: Int, out: NDArray[np.int64]) -> None:
 def measure(s: State, cells: NDArray[np.int32], out: NDArray[np.int64]) -> None:
     """Counters, reach, start and end of each cell into the columns of `out`, shaped [measure, cell]."""
     s = bare_state(s)
+    count = np.empty(RANKS, np.int64)
     for place in range(len(cells)):
         cell = np.int64(cells[place])
         for column in range(COUNTERS):
             out[column, place] = s.cells[cell, column]
-        out[REACH, place] = _reach_of(s, cell)
+        out[REACH, place] = _reach_of(s, cell, count)
         out[REACH + 1, place] = s.cells[cell, START]
         out[REACH + 2, place] = s.cells[cell, END]
 

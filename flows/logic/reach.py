@@ -27,6 +27,7 @@ SMALL: Final = 256
 LARGE: Final = 1_024
 # 54 bits of the hash give the rank: 1 to 55.
 RANK_BITS: Final = 54
+RANKS: Final = RANK_BITS + 2
 # A handle is block << 4 | class. Class k < DENSE_SMALL: sparse, 8 << k entries.
 DENSE_SMALL: Final = 14
 DENSE_LARGE: Final = 15
@@ -251,12 +252,13 @@ _SIGMA_LARGE: Final = np.array([_sigma(zeros / LARGE) for zeros in range(LARGE)]
 
 
 @kernel
-def _estimate(count: Words, m: int) -> Int:
-    """Ertl's algorithm 6: `count[k]` of the m registers are k."""
+def _estimate(count: Words, highest: Int, m: int) -> Int:
+    """Ertl's algorithm 6: `count[k]` of the m registers are k, none above `highest`."""
     if count[0] == m:
         return 0
     z = 0.0 if count[RANK_BITS + 1] == 0 else m * _tau(1.0 - count[RANK_BITS + 1] / m)
-    for rank in range(RANK_BITS, 0, -1):
+    # From above the highest rank on there is nothing to add up.
+    for rank in range(min(highest, RANK_BITS), 0, -1):
         z = 0.5 * (z + count[rank])
     z += m * (_SIGMA_SMALL[count[0]] if m == SMALL else _SIGMA_LARGE[count[0]])
     return np.int64(round(_ALPHA * m * m / z))
@@ -265,29 +267,33 @@ def _estimate(count: Words, m: int) -> Int:
 @kernel
 def distinct(registers: NDArray[np.uint8]) -> Int:
     """Estimated number of distinct actors behind some registers, SMALL or LARGE many."""
-    count = np.zeros(RANK_BITS + 2, np.int64)
+    count = np.zeros(RANKS, np.int64)
     for register in range(len(registers)):
         count[registers[register]] += 1
-    return _estimate(count, len(registers))
+    return _estimate(count, RANK_BITS + 1, len(registers))
 
 
 @kernel
-def distinct_of(entries: Entries, registers: Registers, handle: Int, size: int) -> Int:
-    """Estimated number of distinct actors in a sketch of so many registers, without spreading a sparse one out."""
+def distinct_of(entries: Entries, registers: Registers, handle: Int, size: int, count: Words) -> Int:
+    """Estimated number of distinct actors in a sketch of so many registers, without spreading a sparse one out.
+
+    `count`, of RANKS numbers, is there to be written on.
+    """
     if handle == 0:
         return 0
-    count = np.zeros(RANK_BITS + 2, np.int64)
+    count[:] = 0
     kind = handle & 15
     base = (handle >> 4) * _BLOCK
     if kind >= DENSE_SMALL:
         for register in range(2 * base, 2 * base + size):
             count[registers[register]] += 1
-        return _estimate(count, size)
-    used = 0
+        return _estimate(count, RANK_BITS + 1, size)
+    used, highest = 0, np.int64(0)
     for at in range(base, base + (8 << kind)):
         entry = np.int64(entries[at])
         if entry != 0:
             count[entry & 63] += 1
+            highest = max(highest, entry & 63)
             used += 1
     count[0] = size - used
-    return _estimate(count, size)
+    return _estimate(count, highest, size)
