@@ -30,7 +30,7 @@ export function CampaignTable({ ids, view, order, onOrder }: ListProps) {
             <Head by="state" title="State" order={order} onOrder={onOrder} left className="w-36 min-[90rem]:w-44" />
             <Head by="spend" title="Spend" order={order} onOrder={onOrder} className="w-24 xl:w-28" />
             <Head by="budget" title="Budget used" order={order} onOrder={onOrder} left className="w-44 min-[90rem]:w-52" />
-            <Head by="bid" title="Bid, CPM" explain="Bid in force for a thousand impressions" order={order} onOrder={onOrder} className="hidden w-24 xl:table-cell" />
+            <Head by="bid" title="Bid, CPM" explain="Bid in force for a thousand impressions" order={order} onOrder={onOrder} className="hidden w-28 xl:table-cell" />
             {columns.map((measure) => (
               <Head
                 key={measure.id}
