@@ -28,6 +28,7 @@ class SeriesTable:
 
     def _start_anew(self) -> None:
         self.keys: list[SeriesKey] = []
+        self._words: dict[bytes, str] = {}
         self._hashes = np.empty(0, np.uint64)
         self._slots = np.full(1, -1, np.int32)
         self._distinct = np.zeros(1, np.int64)
@@ -62,9 +63,16 @@ class SeriesTable:
         """Take the series found since; `text` is what their places refer to, `org_id` that of lines that name none."""
         known = len(self.keys)
         for places in self._places[: int(self._distinct[0]) - known].tolist():
-            org, *dimensions = (text[start : start + length].decode() for start, length in places)
-            self.keys.append(SeriesKey(org or org_id, *dimensions))
+            org, *dimensions = [self._word(text[start : start + length]) for start, length in places]
+            self.keys.append(SeriesKey._make((org or org_id, *dimensions)))
         self._places = self._places[:0]
+
+    def _word(self, text: bytes) -> str:
+        """The text as a string; series with a word in common share one, whose hash Python keeps."""
+        word = self._words.get(text)
+        if word is None:
+            word = self._words[text] = text.decode()
+        return word
 
 
 class Uncoded:
