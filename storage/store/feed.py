@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -129,11 +130,15 @@ class FeedThread(threading.Thread):
             self._stop_asked.wait(wait)
         self._disconnect()
 
+    def measure(self) -> None:
+        """Count what waits; for another thread, as this one may hang in an insert. A log that is away tells nothing."""
+        with suppress(LogUnavailableError):
+            self.health.lag_records = self._feed.lag_records()
+
     def _step(self) -> bool:
         if self._client is None:
             self._client = self._connect()
         more = self._feed.step(self._client)
-        self.health.lag_records = self._feed.lag_records()
         self.health.error = None
         if not more:
             self.health.caught_up_s = time.monotonic()
@@ -146,10 +151,6 @@ class FeedThread(threading.Thread):
         self.health.error = text
         metrics.RETRIES.labels(self._feed.name).inc()
         self._disconnect()
-        try:
-            self.health.lag_records = self._feed.lag_records()
-        except LogUnavailableError as away:
-            self.health.error = str(away)
 
     def _disconnect(self) -> None:
         if self._client is not None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from schemas.log import Log
 from storage.client import Client
 from storage.schema import prepare
 from storage.store.event_feed import EventFeed
-from storage.store.feed import Feed, FeedThread, Health
+from storage.store.feed import Feed, FeedThread
 from storage.store.status import tell
 from storage.store.topic_feed import topic_feeds
 
@@ -51,7 +51,6 @@ def run(
     connected = _Database(url, raw_ttl_days, window_ttl_days).connected
     feeds: list[Feed] = [EventFeed(log, raw_ttl_days=raw_ttl_days), *topic_feeds(log)]
     threads = [FeedThread(feed, connected, stop) for feed in feeds]
-    healths: dict[str, Health] = {thread.name.removeprefix("store-"): thread.health for thread in threads}
     started: list[threading.Thread] = [*threads]
     if redis_url:
         from storage.store.serving_feed import ServingThread
@@ -59,15 +58,18 @@ def run(
         started.append(ServingThread(log, redis_url, stop))
     for thread in started:
         thread.start()
-    _watch(log, healths, started, stop)
+    _watch(log, threads, started, stop)
     for thread in started:
         thread.join(timeout=10)
 
 
-def _watch(log: Log, healths: Mapping[str, Health], threads: list[threading.Thread], stop: threading.Event) -> None:
+def _watch(log: Log, feeds: Sequence[FeedThread], threads: list[threading.Thread], stop: threading.Event) -> None:
     """Tell how it goes; a thread that died of a bug ends the process, so that a supervisor starts it again."""
+    healths = {thread.name.removeprefix("store-"): thread.health for thread in feeds}
     state = "ok"
     while not stop.wait(STATUS_EVERY_S):
+        for feed in feeds:
+            feed.measure()
         status = tell(log, healths)
         if status.state != state:
             _log.warning("store is %s%s", status.state, f": {status.error}" if status.error else "")
