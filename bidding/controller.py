@@ -68,7 +68,7 @@ def step(state: CampaignState, seen: Observation, rules: Rules) -> tuple[Campaig
             reason = Reason.EXPLORATION
         proposals += _bid_change(after, seen, rules, plan, wanted * tilt.factor, reason)
         after.tilt = tilt.factor
-    proposals += _pacing_change(after, seen, plan)
+    proposals += _pacing_change(after, seen, rules, plan)
     return after, proposals
 
 
@@ -222,11 +222,14 @@ def _effects(after: CampaignState, plan: Plan, bid_micros: int) -> tuple[Effect,
     return tuple(effects)
 
 
-def _pacing_change(after: CampaignState, seen: Observation, plan: Plan) -> list[Proposal]:
-    """Throttle while spend at today's bid would run well ahead of the plan; full participation otherwise."""
+def _pacing_change(after: CampaignState, seen: Observation, rules: Rules, plan: Plan) -> list[Proposal]:
+    """Throttle while spend at today's bid would run well ahead of the plan; full participation otherwise.
+
+    A person who asked for `asap` is never throttled.
+    """
     ratio = spend_ratio(after, plan)
     rate = 1.0
-    if ratio is not None and ratio < _THROTTLE_BELOW:
+    if rules.bidding.pacing == "even" and ratio is not None and ratio < _THROTTLE_BELOW:
         rate = max(round(ratio, 3), _PACING_MIN)
     same = abs(rate - after.pacing_rate) < _PACING_CHANGE_MIN and (rate < 1.0 or after.pacing_rate == 1.0)
     if same:

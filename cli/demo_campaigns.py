@@ -31,7 +31,7 @@ def _campaign(
 # Bids and prices are CPM in whole currency units here, micros on the wire.
 CAMPAIGNS: Final[tuple[dict[str, Any], ...]] = (
     _campaign("spring-sale", "Spring sale", "USD", "America/New_York", 9_000, 3.2, strategy="max_conversions"),
-    _campaign(FLASH, "Flash deal, today only", "USD", "America/New_York", 1, 6.0),
+    _campaign(FLASH, "Flash deal, today only", "USD", "America/New_York", 1, 6.0, goal={"pacing": "asap"}),
     _campaign("brand-video", "Brand film", "EUR", "Europe/Berlin", 6_000, 9.0, weekly_budget_micros=40_000 * 10**6),
     _campaign("app-installs", "App installs", "USD", "America/Los_Angeles", 4_000, 2.4, strategy="max_clicks"),
     _campaign("retargeting", "Cart retargeting", "EUR", "Europe/Paris", 2_500, 4.5, strategy="target_roas",

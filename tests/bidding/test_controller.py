@@ -247,3 +247,12 @@ def test_every_reason_has_its_words(kind, reason):
     decision = as_decision(changes(made)[0], org_id="o", campaign_id="c", mode=Mode.AUTO, effective_ms=0)
     decision.kind, decision.reason = kind.value, reason.value
     assert len(explain(decision).splitlines()[0]) > 30
+
+
+@settings(max_examples=40, deadline=None)
+@given(bidding=biddings, stream=st.lists(events, max_size=25))
+def test_a_campaign_that_spends_as_soon_as_possible_is_never_throttled(bidding, stream):
+    bidding = bidding.model_copy(update={"pacing": "asap"})
+    _, made = run(bidding, observed(stream))
+    rates = [p.after["pacing_rate"] for proposals in made for p in proposals if p.kind is Kind.SET_PACING]
+    assert all(rate == 1.0 for rate in rates)

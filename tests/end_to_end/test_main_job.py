@@ -90,7 +90,7 @@ def campaign(embedded: Stack, tmp_path: Path) -> str:
     path = tmp_path / "campaign.json"
     definition = {
         "id": "auctions-2997", "name": "Auctions", "currency": "CNY", "time_zone": "Asia/Shanghai",
-        "daily_budget_micros": 500_000, "bidding": {"strategy": "manual", "bid_micros": 900_000},
+        "daily_budget_micros": 500_000, "bidding": {"strategy": "manual", "bid_micros": 900_000, "pacing": "asap"},
     }  # fmt: skip
     path.write_text(json.dumps(definition))
     penstock(embedded, "campaign", "put", str(path))
