@@ -60,7 +60,7 @@ def ensure_campaigns(client: Any, *, today: str) -> bool:
         if wanted["campaign_id"] == "summer-launch":
             wanted["start_ms"] = _now_ms() + 30 * 86_400_000
         if wanted["campaign_id"] == FLASH:
-            wanted["daily_budget_micros"] = flash_budget_micros(known.get(FLASH), today)
+            wanted["daily_budget_micros"] = flash_budget_micros(known.get(FLASH), today, _now_ms())
             wanted["name"] = f"Flash deal, {today} only"
         elif wanted["campaign_id"] in known:
             continue
@@ -68,13 +68,15 @@ def ensure_campaigns(client: Any, *, today: str) -> bool:
     return FLASH not in known
 
 
-def flash_budget_micros(current: dict[str, Any] | None, today: str) -> int:
-    """FLASH_SECONDS of mean spend, on top of what the flash deal had before when it already ran today."""
+def flash_budget_micros(current: dict[str, Any] | None, today: str, now_ms: int) -> int:
+    """FLASH_SECONDS of the spend of this hour, on top of what the flash deal had before when it already ran today."""
     from cli.demo_campaigns import FLASH, FLASH_SECONDS, MARKET
+    from ingest.market import traffic_factor
 
     demand = next(d for d in MARKET if d.campaign_id == FLASH)
     # About two thirds of its auctions are won, at about the median price.
-    step = round(FLASH_SECONDS * demand.auctions_per_second * 0.66 * demand.price_median_micros / 1_000)
+    auctions = FLASH_SECONDS * demand.auctions_per_second * traffic_factor(now_ms, demand.time_zone)
+    step = round(auctions * 0.66 * demand.price_median_micros / 1_000)
     if current is None or today not in current["name"]:
         return step
     return int(current["daily_budget_micros"]) + step
