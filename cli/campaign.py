@@ -13,6 +13,7 @@ import typer
 if TYPE_CHECKING:
     from control.store import Action
     from schemas.campaigns import Campaign
+    from schemas.log import Log
 
 app = typer.Typer(help="Campaign definitions, budgets, pauses; every change can be undone.", no_args_is_help=True)
 
@@ -42,22 +43,35 @@ def put(
 def list_campaigns(
     org: _Org = "default", as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False
 ) -> None:
-    """Definitions in force, with their version."""
+    """Definitions in force, with their version, and why a campaign is paused now."""
     from cli.control import console
 
     with console() as at:
+        pauses = _pauses(at.log, org)
         after = ""
         while page := at.store.campaigns(org, after=after):
             for stored in page:
                 definition = stored.definition
+                paused = pauses.get(definition.campaign_id)
                 if as_json:
-                    row = {"version": stored.version, "campaign": definition.model_dump(mode="json")}
-                    typer.echo(json.dumps(row))
-                else:
-                    typer.echo(
-                        f"{definition.campaign_id}\t{stored.version}\t{definition.status}\t{_budgets(definition)}"
-                    )
+                    campaign = definition.model_dump(mode="json")
+                    typer.echo(json.dumps({"version": stored.version, "campaign": campaign, "paused_by": paused}))
+                    continue
+                state = definition.status if paused is None else f"{definition.status}, paused: {paused}"
+                typer.echo(f"{definition.campaign_id}\t{stored.version}\t{state}\t{_budgets(definition)}")
             after = page[-1].definition.campaign_id
+
+
+def _pauses(log: Log, org_id: str) -> dict[str, str]:
+    """Reason codes of the pauses in force, by campaign, from what the log says up to now."""
+    from storage.serving import MemoryServing
+    from storage.store.serving_feed import ServingFeed
+
+    states = MemoryServing()
+    feed = ServingFeed(log, states)
+    while not feed.caught_up:
+        feed.step()
+    return {state.campaign_id: state.pause_reason for state in states.of_organisation(org_id) if state.pause_reason}
 
 
 @app.command("show")

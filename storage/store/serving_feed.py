@@ -75,7 +75,7 @@ class ServingFeed:
         self._positions = {topic: log.begin(topic, 0) for topic in (topics.CONTROL, topics.DECISIONS)}
         self._targets = {topic: log.end(topic, 0) for topic in self._positions}
         self._unwritten: dict[tuple[str, str], Serving] = {}
-        self._caught_up = False
+        self.caught_up = False
         self._spendable = Spendable(log)
         self._states: dict[tuple[str, str], Serving] = {}
 
@@ -83,11 +83,11 @@ class ServingFeed:
         """Take what is new and write it. Raises redis.RedisError and LogUnavailableError; then call it again."""
         changed = self._taken(topics.CONTROL, 0.0) + self._taken(topics.DECISIONS, _WAIT_S)
         respent = self._spendable.refresh()
-        if self._caught_up:
+        if self.caught_up:
             self._note(changed)
             self._note([self._states[key] for key in respent if key in self._states])
         elif all(position >= self._targets[topic] for topic, position in self._positions.items()):
-            self._caught_up = True
+            self.caught_up = True
             self._note(self._fold.snapshot())
         if self._unwritten:
             metrics.SERVED.inc(self._store.put(self._unwritten.values()))

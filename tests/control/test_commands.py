@@ -15,6 +15,7 @@ from ingest.admission import admit, encode_letter
 from ingest.local_log import LocalLog
 from schemas import topics
 from schemas.control import CampaignRecord, OverrideRecord, decode_control
+from schemas.decisions import Decision, encode_decision
 
 NOW_MS = 1_767_225_600_000
 SHOES = {"id": "shoes", "name": "Shoes", "currency": "EUR", "daily_budget_micros": 5_000_000}
@@ -82,6 +83,18 @@ def test_a_budget_is_given_in_whole_units_and_can_be_undone(with_shoes: Console)
     records = [decode_control(record) for record in with_shoes.records(topics.CONTROL)]
     budgets = [r.definition().daily_budget_micros for r in records if isinstance(r, CampaignRecord)]
     assert budgets == [5_000_000, 7_250_000, 5_000_000]
+
+
+def test_the_list_tells_who_is_paused_and_why(with_shoes: Console) -> None:
+    pause = Decision(
+        decision_id="d1", org_id="default", campaign_id="shoes", kind="pause", reason="daily_budget_reached",
+        ts_ms=NOW_MS, effective_ms=NOW_MS, before={}, after={"state": "paused"}, inputs={}, policy="p",
+    )  # fmt: skip
+    log = with_shoes.log()
+    log.append(topics.DECISIONS, 0, [encode_decision(pause)])
+    log.close()
+    assert with_shoes.ok("campaign", "list") == "shoes\t1\tactive, paused: daily_budget_reached\tdaily 5 EUR\n"
+    assert json.loads(with_shoes.ok("campaign", "list", "--json"))["paused_by"] == "daily_budget_reached"
 
 
 @pytest.mark.parametrize("amount", ["much", "0", "1.0000001", "nan", "inf"])
