@@ -35,11 +35,12 @@ def demo(
     import numpy as np
 
     from cli.demo_campaigns import MARKET
-    from cli.replay import api_here
+    from cli.replay import destination
     from ingest.market import Market
 
+    url, api_key = destination(url, api_key)
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    with httpx.Client(base_url=url or api_here(), headers=headers, timeout=30.0) as client:
+    with httpx.Client(base_url=url, headers=headers, timeout=30.0) as client:
         first_start = ensure_campaigns(client, today=datetime.now(UTC).date().isoformat())
         start_ms = _now_ms()
         market = Market(MARKET, rng=np.random.default_rng([seed, start_ms // 1_000]), run=f"d{start_ms:x}")

@@ -61,7 +61,8 @@ def files(
         campaign_prefix=campaign_prefix,
         regions=regions,
     )
-    replay_files(wanted, url=url or api_here(), api_key=api_key, patience_s=patience, as_json=json)
+    url, api_key = destination(url, api_key)
+    replay_files(wanted, url=url, api_key=api_key, patience_s=patience, as_json=json)
 
 
 @app.command("auctions")
@@ -92,15 +93,27 @@ def auctions(
         bid_micros=bid_micros,
         resume_wait_s=resume_wait,
     )
-    replay_auctions(wanted, url=url or api_here(), api_key=api_key, patience_s=patience, as_json=json)
+    url, api_key = destination(url, api_key)
+    replay_auctions(wanted, url=url, api_key=api_key, patience_s=patience, as_json=json)
 
 
-def api_here() -> str:
-    """Where this machine's api listens, by its settings."""
+def destination(url: str, api_key: str) -> tuple[str, str]:
+    """Where to send and with which key: as given, else to this machine's api as the settings say.
+
+    Raises typer.BadParameter when PENSTOCK_API_KEYS cannot be read. A key of the settings goes to this machine only.
+    """
+    from api.auth import ApiKeys
     from cli.settings import Settings
     from cli.up import api_url
 
-    return api_url(Settings())
+    if url:
+        return url, api_key
+    settings = Settings()
+    try:
+        own = [key.decode() for key, _ in ApiKeys.parse(settings.api_keys).pairs]
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    return api_url(settings), api_key or next(iter(own), "")
 
 
 def _checked(parse: Any, text: str) -> Any:

@@ -58,7 +58,7 @@ def children(settings: Settings, *, demo_seed: int | None) -> list[Child]:
     rows.append(Child("api", ["api"], answers(f"{url}/readyz")))
     rows.extend(_plain(name, [name]) for name in ("flow", "store", "actuate"))
     if demo_seed is not None:
-        demo = _plain("demo", ["demo", "--url", url, "--seed", str(demo_seed)])
+        demo = _plain("demo", ["demo", "--seed", str(demo_seed)])
         demo.waits = True
         rows.append(demo)
     return rows

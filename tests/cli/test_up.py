@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from cli.replay import api_here
+from cli.replay import destination
 from cli.settings import Settings
 from cli.up import refuse_taken_ports
 from tests.support.ports import free_ports
@@ -67,7 +67,18 @@ def test_another_program_at_our_port_does_not_pass_for_ours(
         refuse_taken_ports(Settings(port=api, clickhouse_port=taken, clickhouse="http://elsewhere:8123/ads"))
 
 
-def test_replays_go_where_the_settings_put_the_api(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("given", "sent_to"),
+    [
+        pytest.param(("", ""), ("http://127.0.0.1:8123", "k1"), id="nothing said: this machine, by its settings"),
+        pytest.param(("", "k2"), ("http://127.0.0.1:8123", "k2"), id="a key that is given goes first"),
+        pytest.param(("http://there", ""), ("http://there", ""), id="a key of this machine goes nowhere else"),
+    ],
+)
+def test_replays_and_the_demonstration_find_the_api(
+    monkeypatch: pytest.MonkeyPatch, given: tuple[str, str], sent_to: tuple[str, str]
+) -> None:
     monkeypatch.setenv("PENSTOCK_PORT", "8123")
     monkeypatch.setenv("PENSTOCK_HOST", "0.0.0.0")
-    assert api_here() == "http://127.0.0.1:8123"
+    monkeypatch.setenv("PENSTOCK_API_KEYS", "k1:acme,k2:beta")
+    assert destination(*given) == sent_to
