@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 
 from api import (
     campaigns,
@@ -105,8 +105,13 @@ def _bidder(wiring: Wiring, setup: OpenRtb, following: Following) -> Bidder:
     )
 
 
-def _no_such_path(path: str) -> None:
-    """What the dashboard's page would answer otherwise."""
+def _no_such_path(request: Request, path: str) -> None:
+    """What the dashboard's page would answer otherwise, and which method an address takes when it takes another."""
+    known: dict[str, dict[str, Any]] = request.app.openapi()["paths"]
+    methods = known.get(f"/api/{path}")
+    if methods is not None:
+        takes = ", ".join(sorted(method.upper() for method in methods))
+        raise Problem(405, "wrong_method", "Wrong method", f"/api/{path} takes {takes}.")
     raise Problem(404, "unknown_path", "No such address", f"The api has nothing at /api/{path}.")
 
 

@@ -150,10 +150,11 @@ def test_overrides(api: Api, override: dict[str, Any], status: int) -> None:
         ("GET", "/api/v1/campaigns/nothing", 404, "unknown_campaign"),
         ("GET", "/api/v1/nothing", 404, "unknown_path"),
         ("DELETE", "/api/v1/campaigns", 405, "http"),
+        ("GET", "/api/v1/events", 405, "wrong_method"),
         ("GET", "/api/v1/campaigns?limit=0", 422, "invalid_request"),
         ("GET", "/api/v1/campaigns/a%20b", 422, "invalid_request"),
     ],
-    ids=["unknown_campaign", "unknown_path", "wrong_method", "bad_query", "bad_id"],
+    ids=["unknown_campaign", "unknown_path", "wrong_method", "post_only", "bad_query", "bad_id"],
 )
 def test_every_error_is_a_problem(api: Api, method: str, path: str, status: int, wrong: str) -> None:
     answer = api.client.request(method, path)
