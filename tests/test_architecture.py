@@ -124,6 +124,16 @@ def test_every_setting_is_documented() -> None:
     assert known <= documented, f"add a row to docs/settings.md for {sorted(known - documented)}"
 
 
+def test_metrics_are_served_at_the_host_of_the_settings() -> None:
+    served = [
+        f"{path.name}: {line.strip()}"
+        for path in sorted((ROOT / "cli").rglob("*.py"))
+        for line in path.read_text().splitlines()
+        if "start_http_server(" in line and "addr=settings.host" not in line
+    ]
+    assert not served, f"give addr=settings.host; the library's default is every address of the machine: {served}"
+
+
 def test_the_npm_lock_names_no_address() -> None:
     lock = json.loads((ROOT / "live_dashboard/package-lock.json").read_text())
     addressed = [name for name, package in lock["packages"].items() if "resolved" in package]
