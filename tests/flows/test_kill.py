@@ -138,7 +138,11 @@ def _run_until(spec: FlowSpec, progress: Progress, share: float, rng: random.Ran
 
 def _kill_one_member(supervisor: int, rng: random.Random) -> None:
     """Kill one process of the cluster, and wait until its supervisor has started another."""
-    before = _children(supervisor)
+    deadline = time.monotonic() + STEP_DEADLINE_S
+    # A cluster that was just started again, and a list that the kernel does not promise to be complete.
+    while len(before := _children(supervisor)) < 2:
+        assert time.monotonic() < deadline, "the cluster has no members to kill"
+        time.sleep(0.01)
     os.kill(rng.choice(before), signal.SIGKILL)
     deadline = time.monotonic() + STEP_DEADLINE_S
     while len(now := set(_children(supervisor)) - set(before)) < len(before):
