@@ -27,6 +27,17 @@ class Stack:
     data_dir: Path
     clickhouse_url: str
     processes: Mapping[str, subprocess.Popen[bytes]]
+    environment: Mapping[str, str]
+
+    @contextmanager
+    def also(self, parts: Sequence[str]) -> Iterator[None]:
+        """More parts for a while."""
+        processes: dict[str, subprocess.Popen[bytes]] = {}
+        try:
+            _start(processes, parts, self.data_dir, self.environment)
+            yield
+        finally:
+            _end(processes)
 
 
 def free_port() -> int:
@@ -59,16 +70,22 @@ def stack(
     processes: dict[str, subprocess.Popen[bytes]] = {}
     data_dir.mkdir(parents=True, exist_ok=True)
     try:
-        for part in parts:
-            with (data_dir / f"{part}.log").open("ab") as log:
-                processes[part] = subprocess.Popen(
-                    [sys.executable, "-m", "cli.main", part], env=variables, stdout=log, stderr=log
-                )
+        _start(processes, parts, data_dir, variables)
         url = f"http://127.0.0.1:{port}"
         _until_ready(f"{url}/readyz", processes, data_dir)
-        yield Stack(url, data_dir, f"http://127.0.0.1:{clickhouse_port}", processes)
+        yield Stack(url, data_dir, f"http://127.0.0.1:{clickhouse_port}", processes, variables)
     finally:
         _end(processes)
+
+
+def _start(
+    processes: dict[str, subprocess.Popen[bytes]], parts: Sequence[str], data_dir: Path, variables: Mapping[str, str]
+) -> None:
+    for part in parts:
+        with (data_dir / f"{part}.log").open("ab") as log:
+            processes[part] = subprocess.Popen(
+                [sys.executable, "-m", "cli.main", part], env=dict(variables), stdout=log, stderr=log
+            )
 
 
 def _until_ready(url: str, processes: Mapping[str, subprocess.Popen[bytes]], data_dir: Path) -> None:

@@ -57,6 +57,18 @@ def pipeline(
 
 
 @app.command()
+def stored(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Events, one JSON object a line.")],
+) -> None:
+    """Run a file through the flow and into the chDB service, each a process; prints one line of JSON."""
+    import msgspec
+
+    from benchmarks.stored import measure
+
+    typer.echo(msgspec.json.encode(measure(file)))
+
+
+@app.command()
 def latency(
     rate: Annotated[int, typer.Option(min=200, help="Events a second.")] = 20_000,
     seconds: Annotated[float, typer.Option(min=1, help="How long.")] = 60.0,
