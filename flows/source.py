@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -27,6 +27,8 @@ GROUP: Final = "flow"
 TICK_MS: Final = 1_000
 # Looking for control records costs a read; a campaign change may take this long to be seen.
 CONTROL_POLL_S: Final = 0.02
+# Just over the least time between two live reports of the logic.
+NUDGE_S: Final = 0.05
 # The wait between looks at an idle partition, and between small spans, so that a trickle is not all overhead.
 IDLE: Final = timedelta(milliseconds=5)
 # Waits after the log was away, doubling.
@@ -183,6 +185,7 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
         self._order = OrderReader(log, partition, self._place.order)
         self._control = ControlReader(log, partition, self._partitions, self._place.control)
         self._control_due_s = 0.0
+        self._nudge_due_s: float | None = None
         # Whether this run has made an entry: the first one takes all of `control`.
         self._is_live = False
         # Entries are missing, so what they brought into force must come from `control`.
@@ -200,9 +203,19 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
             # The log says there are entries and has not handed them over: no event may overtake them.
             return []
         span = self._span(None if entry is None else entry.offset)
-        if span is None and self._is_done(entry):
+        if span is not None:
+            self._nudge_due_s = self._clock.mono_s() + NUDGE_S
+            return [span]
+        if self._is_done(entry):
             raise StopIteration
-        return [] if span is None else [span]
+        return self._nudge()
+
+    def _nudge(self) -> list[Item]:
+        """An empty step once a burst is over: live rows go out with steps, and the burst's last ones still wait."""
+        if self._nudge_due_s is None or self._clock.mono_s() < self._nudge_due_s:
+            return []
+        self._nudge_due_s = None
+        return [replace(self._point(self._place.now_ms, []), tick=False)]
 
     def _is_done(self, entry: OrderEntry | None) -> bool:
         return self._options.ends and entry is None and self._ahead is None and self._place.events >= self._end
@@ -237,6 +250,8 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
                 points.append(self._point(entry.now_ms, entry.control))
             self._place = self._place._replace(order=self._order.taken, now_ms=max(entry.now_ms, self._place.now_ms))
         self._idle = False
+        # Points are steps, too.
+        self._nudge_due_s = None
         return points
 
     def _seed(self, entry: OrderEntry) -> Step:

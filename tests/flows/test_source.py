@@ -58,6 +58,8 @@ class Reader:
 def _short(item: Span | Step) -> str:
     if isinstance(item, Span):
         return f"events {item.chunk.first_offset}-{item.chunk.next_offset}"
+    if not item.tick:
+        return "nudge"
     brought = ", ".join(f"{record.campaign_id} v{record.version}" for record in item.control)
     return f"tick {item.now_ms}" + (f" [{brought}]" if brought else "")
 
@@ -98,6 +100,15 @@ def test_the_clock_ticks_once_a_second(log: MemoryLog) -> None:
     assert reader.read() == ["tick 1000000"]
     assert reader.later(999).read() == []
     assert reader.later(1).read() == ["tick 1001000"]
+
+
+def test_once_a_burst_is_over_one_empty_step_brings_out_its_last_live_rows(log: MemoryLog) -> None:
+    add(log, b"1")
+    reader = Reader(log)
+    assert reader.read()[-1] == "events 0-2"
+    assert reader.later(49).read() == []
+    assert reader.later(1).read() == ["nudge"]
+    assert reader.later(100).read() == []
 
 
 def test_an_entry_is_in_the_journal_before_it_is_emitted(log: MemoryLog) -> None:
