@@ -147,7 +147,8 @@ def _newest_source() -> float:
     return max(path.stat().st_mtime for path in sources if path.is_file())
 
 
-@pytest.fixture(scope="session")
+# A module at a time: Playwright leaves an event loop running, and tests of other folders run loops of their own.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     need(executable is not None, "chromium is not installed")

@@ -123,13 +123,21 @@ def test_real_auctions_are_bought_until_the_budget_and_a_browser_sees_the_pause(
     until(lambda: ask(embedded, stored)[0]["n"] >= 1)
 
 
-def test_a_raised_budget_resumes_at_once(embedded: Stack, campaign: str) -> None:
-    until(lambda: [d for d in _decisions(embedded, campaign) if d["kind"] == "pause"])
-    answer = httpx.patch(f"{embedded.url}/api/v1/campaigns/{campaign}", json={"daily_budget_micros": 900_000_000})
+def test_a_raised_budget_resumes_at_once(embedded: Stack) -> None:
+    address = f"{embedded.url}/api/v1/campaigns/raised"
+    definition = {"campaign_id": "raised", "name": "Raised", "currency": "EUR", "daily_budget_micros": 500_000}
+    assert httpx.put(address, json=definition).status_code in (200, 201)
+    event = {
+        "event_id": "raised-1", "type": "impression", "ts": time.time_ns() // 1_000_000, "campaign_id": "raised",
+        "cost_micros": 600_000,
+    }  # fmt: skip
+    assert httpx.post(f"{embedded.url}/api/v1/events", json=event).status_code == 202
+    until(lambda: [d for d in _decisions(embedded, "raised") if d["kind"] == "pause"])
+    answer = httpx.patch(address, json={"daily_budget_micros": 900_000_000})
     assert answer.status_code == 200, answer.text
-    resume = until(lambda: [d for d in _decisions(embedded, campaign) if d["kind"] == "resume"])[0]
+    resume = until(lambda: [d for d in _decisions(embedded, "raised") if d["kind"] == "resume"])[0]
     assert resume["reason"] == "budget_raised"
-    assert httpx.get(f"{embedded.url}/api/v1/campaigns/{campaign}/serving").json()["paused"] is False
+    assert httpx.get(f"{address}/serving").json()["paused"] is False
 
 
 def _paused_row(browser: Any, campaign: str) -> dict[str, Any] | None:

@@ -98,7 +98,8 @@ def test_a_campaign_goes_on_when_far_less_was_under_way_than_was_held_back() -> 
     assert pauses(made)[0].inputs["in_flight_micros"] > 300_000
     made.run(600)
     assert next(d.reason for d in made.decisions if d.kind == Kind.RESUME) == "in_flight_settled"
-    assert 5_850_000 <= row[at.SPENT_DAY] <= 6_003_000
+    # The market buys between two ticks what the pause at the very event cannot call back: 30 auctions of some 700.
+    assert 5_850_000 <= row[at.SPENT_DAY] <= 6_030_000
     ids = [d.decision_id for d in made.decisions]
     assert len(ids) == len(set(ids)), "a pause that comes again in the same day is another decision"
 
