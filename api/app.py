@@ -33,8 +33,9 @@ from api.openrtb.bidder import Bidder
 from api.openrtb.routes import openrtb_routes
 from api.openrtb.shading import LearnedShading
 from api.problems import Problem
-from api.serving import MemoryServing, spendable_of
+from api.serving import MemoryServing
 from api.wiring import OpenRtb, Wiring
+from storage.serving_fold import spendable_of
 
 _PARTS: Final = (
     collector,

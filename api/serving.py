@@ -9,7 +9,6 @@ from typing import Protocol
 import msgspec
 
 from api.metrics import BAD_RECORDS
-from schemas.live import CampaignLive
 from schemas.log import Chunk
 from schemas.serving import Serving
 from storage.serving_fold import ServingFold
@@ -62,12 +61,6 @@ class MemoryServing:
     def _with_spendable(self, state: Serving) -> Serving:
         spendable = self._spendable(state.org_id, state.campaign_id)
         return msgspec.structs.replace(state, spendable_micros=spendable)
-
-
-def spendable_of(row: CampaignLive) -> int | None:
-    """What may still be spent before the next pause, less what is in flight; None without a budget."""
-    left = [budget.budget_micros - budget.spent_micros - budget.in_flight_micros for budget in row.budgets]
-    return max(0, min(left)) if left else None
 
 
 def _bad(topic: str, error: Exception) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from api.serving import MemoryServing, spendable_of
+from api.serving import MemoryServing
 from control.store import Action, ControlStore, Word
 from schemas import topics
 from schemas.campaigns import Campaign
@@ -16,6 +16,7 @@ from schemas.kpis import Counters
 from schemas.live import BudgetState, CampaignLive
 from schemas.log import Chunk
 from schemas.serving import Serving
+from storage.serving_fold import spendable_of
 from tests.api.conftest import Apis
 from tests.support.memory_log import MemoryLog
 from tests.support.until import until
