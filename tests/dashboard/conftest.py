@@ -19,6 +19,7 @@ from api.auth import ApiKeys
 from api.wiring import Wiring
 from control.store import ControlStore
 from schemas.campaigns import Campaign
+from schemas.control import DecisionWordRecord, decode_control
 from schemas.kpis import Level, Window
 from tests.support.live_feed import counters
 from tests.support.memory_log import MemoryLog
@@ -101,6 +102,16 @@ class Site:
 
     def stop(self) -> None:
         self._running.close()
+
+    def words(self, count: int) -> list[tuple[str, str]]:
+        """People's words on decisions in topic `control`, once there are so many: publishing follows the answer."""
+        deadline = time.monotonic() + 20.0
+        while True:
+            records = [decode_control(record) for record in self.log.records("control")]
+            said = [(each.decision_id, each.word) for each in records if isinstance(each, DecisionWordRecord)]
+            if len(said) >= count or time.monotonic() > deadline:
+                return said
+            time.sleep(0.01)
 
     def define(self, campaign_id: str, **fields: Any) -> None:
         """Put a definition in EUR with a daily budget of 500.00."""

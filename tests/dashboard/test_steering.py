@@ -9,7 +9,6 @@ import msgspec
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from schemas import topics
-from schemas.control import DecisionWordRecord, decode_control
 from schemas.dead_letters import Reject, dead_letter
 from schemas.receipts import encode_receipt
 from tests.dashboard.conftest import Site, now_ms
@@ -17,11 +16,6 @@ from tests.dashboard.steering import bidding, receipt, recommendation
 from tests.support.live_feed import feed, live_row, set_bid
 
 expect.set_options(timeout=20_000)
-
-
-def said(site: Site) -> list[tuple[str, str]]:
-    records = [decode_control(record) for record in site.log.records("control")]
-    return [(each.decision_id, each.word) for each in records if isinstance(each, DecisionWordRecord)]
 
 
 def card(page: Page, title: str) -> Locator:
@@ -46,7 +40,7 @@ def test_a_recommendation_waits_until_a_person_approves_it(page: Page, site: Sit
     dialog.get_by_role("button", name="Approve").click()
     expect(waiting).to_contain_text("Approved; it takes effect now.")
     expect(page.get_by_role("link", name="Decisions", exact=True)).to_be_visible()
-    assert said(site) == [(wanted.decision_id, "approve")]
+    assert site.words(1) == [(wanted.decision_id, "approve")]
     page.reload()
     expect(page.get_by_role("list", name="Decisions", exact=True)).to_contain_text("approved")
     expect(card(page, "Waiting for you")).to_have_count(0)
@@ -59,7 +53,7 @@ def test_a_word_that_the_api_refuses_is_told(page: Page, site: Site) -> None:
     card(page, "Waiting for you").get_by_role("button", name="Reject").click()
     page.get_by_role("alertdialog").get_by_role("button", name="Reject").click()
     expect(page.get_by_role("alert")).to_contain_text("The api does not answer")
-    assert said(site) == []
+    assert site.words(0) == []
 
 
 def test_a_dry_run_offers_nothing_to_undo(page: Page, site: Site) -> None:
