@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -63,7 +64,22 @@ class ChdbService:
         if self._process is not None and self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+            self._until_port_is_free()
         self._process = None
+
+    def _until_port_is_free(self) -> None:
+        """The service is a grandchild: it may outlive the watcher that was waited for by a moment."""
+        deadline = time.monotonic() + _START_S
+        while True:
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind(("127.0.0.1", self.port))
+                    return
+                except OSError:
+                    if time.monotonic() > deadline:
+                        raise
+            time.sleep(0.01)
 
     def _answers(self) -> bool:
         try:
