@@ -12,7 +12,7 @@ from cli.campaign import app as campaign
 from cli.clickhouse import clickhouse
 from cli.demo import demo
 from cli.dlq import app as dlq
-from cli.doctor import doctor
+from cli.doctor.command import doctor
 from cli.explain import explain
 from cli.flow import flow
 from cli.replay import app as replay

@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 
-from cli.doctor import Finding, check_api, check_clickhouse, check_data_dir, check_exposure, check_log, check_redis
+from cli.doctor.address import check_api, check_exposure
+from cli.doctor.clickhouse import check_clickhouse
+from cli.doctor.event_log import check_log
+from cli.doctor.finding import Finding
+from cli.doctor.machine import check_data_dir
+from cli.doctor.serving import check_redis
 from cli.settings import Settings
 from tests.support.ports import free_ports
 

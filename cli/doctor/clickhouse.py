@@ -1,0 +1,23 @@
+"""ClickHouse, or the chDB service."""
+
+from __future__ import annotations
+
+from cli.doctor.finding import Finding, first_line, without_password
+from cli.settings import Settings
+
+
+def check_clickhouse(settings: Settings) -> Finding:
+    """ClickHouse, or the chDB service, answers."""
+    import logging
+
+    from storage.client import connect, service_url
+
+    # What it would log is in the finding.
+    logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
+    url = settings.clickhouse or service_url(settings.clickhouse_port, settings.clickhouse_password)
+    try:
+        version = connect(url).query("SELECT version()").result_rows[0][0]
+    except Exception as error:
+        mend = "is the server up and the URL right?" if settings.clickhouse else "start it: `penstock up`"
+        return Finding("ClickHouse", False, f"{without_password(url)}: {first_line(error)}", mend)
+    return Finding("ClickHouse", True, f"{without_password(url)}, version {version}")

@@ -1,0 +1,23 @@
+"""The event log: local files or Kafka."""
+
+from __future__ import annotations
+
+from cli.doctor.finding import Finding
+from cli.settings import Settings
+
+
+def check_log(settings: Settings) -> Finding:
+    """The event log opens; with Kafka the topics are there."""
+    from cli.wiring import open_log
+    from schemas import topics
+
+    kind = f"Kafka at {settings.kafka}" if settings.kafka else f"local log in {settings.data_dir / 'log'}"
+    try:
+        log = open_log(settings)
+        partitions = log.partitions(topics.EVENTS)
+        end = sum(log.end(topics.EVENTS, partition) for partition in range(partitions))
+        log.close()
+    except Exception as error:
+        mend = "is the broker up? then `penstock topics create`" if settings.kafka else "see the message"
+        return Finding("event log", False, f"{kind}: {error}", mend)
+    return Finding("event log", True, f"{kind}, {partitions} partitions, end offsets add up to {end}")
