@@ -12,7 +12,7 @@ from bytewax.recovery import init_db_dir
 
 _SETTINGS: Final = "settings.json"
 # Raised whenever what a stage keeps in a snapshot changes its form: an older store is then refused, not misread.
-STATE_FORMAT: Final = 2
+STATE_FORMAT: Final = 3
 
 
 class StoreMismatchError(Exception):

@@ -22,6 +22,7 @@ from flows.logic.spans import Span, merge_parts
 from flows.logic.step import Output, Step
 from schemas.batch import SeriesKey
 from schemas.control import CampaignRecord, ControlRecord, DecisionWordRecord
+from schemas.decisions import Decision, next_sequence
 from schemas.kpis import KpiBatch, Verdicts
 from schemas.topics import EVENTS, partition_of
 
@@ -60,14 +61,25 @@ class CampaignShard:
         return output
 
     def _work(self, span: Span, output: Output) -> None:
+        decided = len(output.decisions)
         for record in span.control:
             self._control(record, span, output)
         late = self._absorb(span, output)
         if span.tick:
             self._tick(span, output)
+        self._number(output.decisions[decided:], span.now_ms)
         self._report_live(span, output)
         if span.next_offset > span.first_offset:
             output.verdicts.append(self._verdicts(span, late))
+
+    def _number(self, decisions: list[Decision], now_ms: int) -> None:
+        """Give decisions, which are here in the order in which they were taken, their places in that order."""
+        for decision in decisions:
+            slot = self.registry.campaigns.get(CampaignKey(decision.org_id, decision.campaign_id))
+            assert slot is not None, "a campaign with decisions is kept"
+            row = self.arrays.state.camp[slot]
+            decision.sequence = next_sequence(int(row[at.SEQUENCE]), now_ms)
+            row[at.SEQUENCE] = decision.sequence
 
     def _verdicts(self, span: Span, late: list[int]) -> Verdicts:
         return Verdicts(

@@ -73,6 +73,8 @@ STEP_AT: Final = 27
 RESERVE: Final = 28
 # How long the slowest twentieth of costs takes from the auction to the log clock.
 DELAY: Final = 29
+# Of the campaign's last decision.
+SEQUENCE: Final = 30
 CAMP_COLUMNS: Final = 32
 
 RUNNING, PAUSED, UNKNOWN = 1, 0, 2

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from flows.logic.registry import CampaignKey
 from schemas.decisions import encode_decision
 from tests.flows.logic.reference import Reference
 from tests.flows.logic.stream import Ev, Flow, Item, Tick, definition, rows_of, steps_of
@@ -94,6 +95,33 @@ def test_a_restart_at_any_point_changes_nothing_that_follows(
         flow.outputs.clear()
         flow.run(steps[at:]).drain()
     assert observed(straight) == observed(restarted)
+
+
+@quick
+@given(streams(), st.integers(1, 7), st.integers(0, 40))
+def test_by_sequence_the_last_pause_or_resume_is_the_state_in_force(items: list[Item], span: int, cut: int) -> None:
+    steps = steps_of(items, span, T0)
+    flow = Flow().run(steps[:cut]).restart().run(steps[cut:])
+    for campaign in "ab":
+        told = [d for d in flow.decisions() if d.campaign_id == campaign]
+        assert [d.sequence for d in told] == sorted({d.sequence for d in told}), "it rises strictly"
+        states = [d.after["state"] for d in sorted(told, key=lambda d: d.place) if d.kind in ("pause", "resume")]
+        assert [*["active"], *states][-1] == state_of(flow, campaign)
+
+
+def state_of(flow: Flow, campaign: str) -> str:
+    shard = flow.campaigns[0]
+    slot = shard.registry.campaigns.get(CampaignKey("o", campaign))
+    return "active" if slot is None or shard.ledger.runs(slot) else "paused"
+
+
+def test_a_sequence_goes_on_rising_after_the_state_was_thrown_away() -> None:
+    start: list[Item] = [Tick(T0, (definition(daily_budget_micros=10),)), Ev(1, T0, cost=10)]
+    [pause] = Flow().run(steps_of(start, 1, T0)).decisions()
+    later: list[Item] = [Tick(T0 + 1_000, (definition(version=2, daily_budget_micros=10),)), Ev(2, T0 - 9_000, cost=10)]
+    [again] = Flow().run(steps_of(later, 1, T0 + 1_000)).decisions()
+    assert again.ts_ms < pause.ts_ms
+    assert again.sequence > pause.sequence > 0
 
 
 def test_every_part_of_a_span_is_reported_once_by_each_campaign_shard() -> None:
