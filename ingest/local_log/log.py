@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from ingest.local_log.disk import Disk, RealDisk
 from ingest.local_log.layout import GroupOffsets, agree_on_partitions
 from ingest.local_log.reader import OutsideError, PartitionReader
-from ingest.local_log.segments import sync_folder
 from ingest.local_log.upkeep import compact, expired, remove, sealed_segments
 from ingest.local_log.writer import PartitionWriter
 from schemas.log import Chunk, LogUnavailableError, OffsetGoneError
@@ -36,7 +36,8 @@ class LocalLog:
 
     `partitions` counts those of `events` and `events.order`; it is fixed when the log is made, and ValueError is
     raised for another number. Sealed segments go when they were last written `retention_ms` ago, or when all
-    together are larger than `retention_bytes` (None: kept); the look happens whenever a segment is begun.
+    together are larger than `retention_bytes` (None: kept); the look happens whenever a segment is begun. All file
+    work goes through `disk`; `now_ms` is the wall clock.
     """
 
     def __init__(
@@ -49,8 +50,12 @@ class LocalLog:
         retention_bytes: int | None = None,
         retention_ms: int | None = None,
         compact_bytes: int = COMPACT_BYTES,
+        disk: Disk | None = None,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.root = root
+        self._disk = disk if disk is not None else RealDisk()
+        self._now_ms = now_ms
         self._segment_bytes = segment_bytes
         self._fsync = fsync
         self._retention_bytes = retention_bytes
@@ -62,9 +67,9 @@ class LocalLog:
         self._writers: dict[tuple[str, int], PartitionWriter] = {}
         self._readers: dict[tuple[str, int], PartitionReader] = {}
         with _clear_errors(str(root)):
-            root.mkdir(parents=True, exist_ok=True)
-            self._partitions = agree_on_partitions(root, partitions)
-        self._groups = GroupOffsets(root / ".groups", fsync=fsync)
+            self._disk.makedirs(str(root))
+            self._partitions = agree_on_partitions(self._disk, root, partitions)
+        self._groups = GroupOffsets(self._disk, root / ".groups", fsync=fsync)
 
     def partitions(self, topic: str) -> int:
         """Number of partitions of a topic."""
@@ -85,7 +90,7 @@ class LocalLog:
         with _clear_errors(f"{topic}/{partition}"):
             end = writer.append(payload)
             if writer.rolls != rolls:
-                self.enforce_retention(time.time_ns() // 1_000_000)
+                self.enforce_retention(self._now_ms())
             if topic in COMPACTED:
                 self._compact_when_grown(topic, end)
         return end
@@ -141,7 +146,7 @@ class LocalLog:
 
     def enforce_retention(self, now_ms: int) -> int:
         """Remove segments that are too old or too many; how many there were. Active segments always stay."""
-        sealed = {folder: sealed_segments(folder) for folder in self._folders()}
+        sealed = {folder: sealed_segments(self._disk, folder) for folder in self._folders()}
         live = [one for folder, found in sealed.items() if folder.parent.name == LIVE for one in found]
         others = [
             one for folder, found in sealed.items() if folder.parent.name not in (*COMPACTED, LIVE) for one in found
@@ -149,8 +154,9 @@ class LocalLog:
         oldest_ms = 0 if self._retention_ms is None else now_ms - self._retention_ms
         bytes_max = 2**63 if self._retention_bytes is None else self._retention_bytes
         return remove(
+            self._disk,
             expired(others, oldest_ms=oldest_ms, sealed_bytes_max=bytes_max)
-            + expired(live, oldest_ms=now_ms - LIVE_RETENTION_MS, sealed_bytes_max=4 * LIVE_SEGMENT_BYTES)
+            + expired(live, oldest_ms=now_ms - LIVE_RETENTION_MS, sealed_bytes_max=4 * LIVE_SEGMENT_BYTES),
         )
 
     def compact(self, topic: str) -> int:
@@ -181,6 +187,7 @@ class LocalLog:
             if found is None:
                 is_live = topic == LIVE
                 found = self._writers[topic, partition] = PartitionWriter(
+                    self._disk,
                     self._folder(topic, partition),
                     segment_bytes=min(LIVE_SEGMENT_BYTES, self._segment_bytes) if is_live else self._segment_bytes,
                     fsync=self._fsync and not is_live,
@@ -193,16 +200,16 @@ class LocalLog:
         if found is None:
             with self._lock:
                 folder = self._folder(topic, partition)
-                found = self._readers.setdefault((topic, partition), PartitionReader(folder))
+                found = self._readers.setdefault((topic, partition), PartitionReader(self._disk, folder))
         return found
 
     def _folder(self, topic: str, partition: int) -> Path:
         self._check(topic, partition)
         folder = self.root / topic / str(partition)
-        if not folder.is_dir():
-            folder.mkdir(parents=True, exist_ok=True)
-            sync_folder(folder.parent)
-            sync_folder(self.root)
+        if not self._disk.exists(str(folder)):
+            self._disk.makedirs(str(folder))
+            self._disk.sync_folder(str(folder.parent))
+            self._disk.sync_folder(str(self.root))
         return folder
 
     def _check(self, topic: str, partition: int) -> None:
@@ -212,7 +219,13 @@ class LocalLog:
             raise ValueError(f"{topic} has {self.partitions(topic)} partitions, and none is number {partition}")
 
     def _folders(self) -> list[Path]:
-        return sorted(self.root.glob("[a-z]*/[0-9]*"))
+        """Folders of the partitions that are there."""
+        topics = [self.root / name for name in self._disk.listdir(str(self.root)) if _NAME.match(name)]
+        found = []
+        for topic in topics:
+            with suppress(NotADirectoryError):
+                found += [topic / name for name in self._disk.listdir(str(topic)) if name.isdecimal()]
+        return sorted(found)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from ingest.local_log.disk import Disk
 from ingest.local_log.segments import segment_bases, segment_path, whole_bytes, whole_lines
 
 # Open segment files kept a partition: readers at the tail, behind it, and one catching up from the start.
@@ -33,7 +34,8 @@ class Lines(NamedTuple):
 class PartitionReader:
     """Reads a partition's segments while other processes append, roll and remove them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, disk: Disk, folder: Path) -> None:
+        self._disk = disk
         self._folder = folder
         self._lock = threading.Lock()
         self._bases: list[int] = []
@@ -49,7 +51,7 @@ class PartitionReader:
                 fd = self._descriptor(base)
                 if fd is None:
                     continue
-                size = os.fstat(fd).st_size
+                size = self._disk.fstat(fd).size_bytes
                 if offset - base < size:
                     return self._lines_at(fd, base, offset, size, max_bytes)
                 following = self._following(fd, base, size)
@@ -75,22 +77,22 @@ class PartitionReader:
                 fd = self._descriptor(base)
                 if fd is None:
                     continue
-                size = os.fstat(fd).st_size
+                size = self._disk.fstat(fd).size_bytes
                 if self._following(fd, base, size) is None:
-                    return base + whole_bytes(fd, size)
+                    return base + whole_bytes(self._disk, fd, size)
             return 0
 
     def close(self) -> None:
         """Close the files."""
         with self._lock:
             while self._open:
-                os.close(self._open.popitem()[1])
+                self._disk.close(self._open.popitem()[1])
 
     def _lines_at(self, fd: int, base: int, offset: int, size: int, max_bytes: int) -> Lines | None:
         position = offset - base
-        if position > 0 and os.pread(fd, 1, position - 1) != b"\n":
+        if position > 0 and self._disk.pread(fd, 1, position - 1) != b"\n":
             raise OutsideError(self._bases[0])
-        payload = whole_lines(fd, position, size, max_bytes)
+        payload = whole_lines(self._disk, fd, position, size, max_bytes)
         return Lines(offset, payload) if payload else None
 
     def _segment_of(self, offset: int) -> int | None:
@@ -112,13 +114,13 @@ class PartitionReader:
             self._open.move_to_end(base)
             return fd
         try:
-            fd = os.open(segment_path(self._folder, base), os.O_RDONLY)
+            fd = self._disk.open(segment_path(self._folder, base), os.O_RDONLY)
         except FileNotFoundError:
             self._rescan()
             return None
         self._open[base] = fd
         if len(self._open) > _OPEN_MAX:
-            os.close(self._open.popitem(last=False)[1])
+            self._disk.close(self._open.popitem(last=False)[1])
         return fd
 
     def _following(self, fd: int, base: int, size: int) -> int | None:
@@ -126,17 +128,17 @@ class PartitionReader:
         place = bisect_right(self._bases, base)
         if place < len(self._bases):
             return self._bases[place]
-        if size > 0 and os.path.exists(segment_path(self._folder, base + size)):
+        if size > 0 and self._disk.exists(segment_path(self._folder, base + size)):
             self._bases.append(base + size)
             return base + size
-        if os.fstat(fd).st_nlink == 0:
-            os.close(self._open.pop(base))
+        if self._disk.fstat(fd).links == 0:
+            self._disk.close(self._open.pop(base))
             self._rescan()
             return base
         return None
 
     def _rescan(self) -> None:
         try:
-            self._bases = segment_bases(self._folder)
+            self._bases = segment_bases(self._disk, self._folder)
         except FileNotFoundError:
             self._bases = []

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
-from ingest.local_log.segments import segment_bases, segment_path, write_atomically
+from ingest.local_log.disk import Disk
+from ingest.local_log.segments import read_file, segment_bases, segment_path, write_atomically
 from ingest.local_log.writer import PartitionWriter
 
 
@@ -30,15 +30,15 @@ class _Keyed(msgspec.Struct):
 _keyed = msgspec.json.Decoder(_Keyed)
 
 
-def sealed_segments(folder: Path) -> list[Segment]:
+def sealed_segments(disk: Disk, folder: Path) -> list[Segment]:
     """All segments of a partition but the one that is appended to."""
     found = []
-    for base in segment_bases(folder)[:-1]:
+    for base in segment_bases(disk, folder)[:-1]:
         try:
-            state = os.stat(segment_path(folder, base))
+            state = disk.stat(segment_path(folder, base))
         except FileNotFoundError:
             continue
-        found.append(Segment(folder, base, state.st_size, state.st_mtime_ns // 1_000_000))
+        found.append(Segment(folder, base, state.size_bytes, state.written_ms))
     return found
 
 
@@ -67,12 +67,12 @@ def expired(segments: Iterable[Segment], *, oldest_ms: int, sealed_bytes_max: in
     ]
 
 
-def remove(segments: Iterable[Segment]) -> int:
+def remove(disk: Disk, segments: Iterable[Segment]) -> int:
     """Remove segments, the oldest first so that no gap appears in a partition; how many there were."""
     removed = 0
     for segment in sorted(segments, key=lambda segment: segment.base):
         try:
-            os.unlink(segment_path(segment.folder, segment.base))
+            disk.unlink(segment_path(segment.folder, segment.base))
             removed += 1
         except FileNotFoundError:
             continue
@@ -85,22 +85,23 @@ def compact(writer: PartitionWriter, *, fsync: bool) -> int:
     The survivors go to a new segment behind the end, so offsets only rise; then the older segments are removed. A
     reader that stood inside them starts again at the new first offset. Records without a key are kept.
     """
+    disk = writer.disk
     with writer.exclusive():
         end = writer.settled_end()
-        bases = segment_bases(writer.folder)
+        bases = segment_bases(disk, writer.folder)
         survivors: dict[str | int, bytes] = {}
         for base in bases:
-            content = Path(segment_path(writer.folder, base)).read_bytes()
+            content = read_file(disk, Path(segment_path(writer.folder, base)))
             for place, line in enumerate(content.split(b"\n")[:-1]):
                 key = _key_of(line, otherwise=base + place)
                 survivors.pop(key, None)
                 survivors[key] = line + b"\n"
         if not survivors:
             return bases[0] if bases else 0
-        write_atomically(Path(segment_path(writer.folder, end)), b"".join(survivors.values()), fsync=fsync)
+        write_atomically(disk, Path(segment_path(writer.folder, end)), b"".join(survivors.values()), fsync=fsync)
         for base in bases:
             if base != end:
-                os.unlink(segment_path(writer.folder, base))
+                disk.unlink(segment_path(writer.folder, base))
         return end
 
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ingest.local_log.segments import segment_bases, segment_path, sync_folder, whole_bytes, write_all
+from ingest.local_log.disk import Disk, write_all
+from ingest.local_log.segments import segment_bases, segment_path, whole_bytes
 
 
 class PartitionWriter:
     """Appends whole lines to a partition's last segment; many threads and processes may do so at once."""
 
-    def __init__(self, folder: Path, *, segment_bytes: int, fsync: bool) -> None:
+    def __init__(self, disk: Disk, folder: Path, *, segment_bytes: int, fsync: bool) -> None:
+        self.disk = disk
         self.folder = folder
         self._segment_bytes = segment_bytes
         self._fsync = fsync
@@ -33,9 +34,9 @@ class PartitionWriter:
             if size >= self._segment_bytes:
                 fd, size = self._roll(self._base + size), 0
             try:
-                write_all(fd, payload)
+                write_all(self.disk, fd, payload)
                 if self._fsync:
-                    os.fdatasync(fd)
+                    self.disk.fdatasync(fd)
             except OSError:
                 self._cut(fd)
                 raise
@@ -46,12 +47,12 @@ class PartitionWriter:
         """No other thread or process appends, rolls, removes or compacts in this partition meanwhile."""
         with self._lock:
             if self._lock_fd is None:
-                self._lock_fd = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-            fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
+                self._lock_fd = self.disk.open(f"{self.folder}/lock", os.O_RDWR | os.O_CREAT)
+            self.disk.lock(self._lock_fd)
             try:
                 yield
             finally:
-                fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
+                self.disk.unlock(self._lock_fd)
 
     def settled_end(self) -> int:
         """The offset behind the last line, a torn one cut. Only inside `exclusive`."""
@@ -63,23 +64,23 @@ class PartitionWriter:
         with self._lock:
             for fd in (self._fd, self._lock_fd):
                 if fd is not None:
-                    os.close(fd)
+                    self.disk.close(fd)
             self._fd = self._lock_fd = None
 
     def _active(self) -> tuple[int, int]:
         """The last segment's file, open for appending, and its size without a torn line."""
         if self._fd is None or self._is_superseded(self._fd):
-            bases = segment_bases(self.folder)
+            bases = segment_bases(self.disk, self.folder)
             self._open(bases[-1] if bases else 0)
         assert self._fd is not None
         return self._fd, self._cut(self._fd)
 
     def _is_superseded(self, fd: int) -> bool:
         """Whether another process has begun a later segment or replaced this one."""
-        state = os.fstat(fd)
-        if state.st_nlink == 0:
+        state = self.disk.fstat(fd)
+        if state.links == 0:
             return True
-        return state.st_size > 0 and os.path.exists(segment_path(self.folder, self._base + state.st_size))
+        return state.size_bytes > 0 and self.disk.exists(segment_path(self.folder, self._base + state.size_bytes))
 
     def _cut(self, fd: int) -> int:
         """Cut what a process that died, or a full disk, left of a line.
@@ -87,10 +88,10 @@ class PartitionWriter:
         Whole lines stay although nobody was told that they are there: a reader may have seen them already, and an
         offset must never hold something else later.
         """
-        size = os.fstat(fd).st_size
-        whole = whole_bytes(fd, size)
+        size = self.disk.fstat(fd).size_bytes
+        whole = whole_bytes(self.disk, fd, size)
         if whole < size:
-            os.ftruncate(fd, whole)
+            self.disk.ftruncate(fd, whole)
         return whole
 
     def _roll(self, base: int) -> int:
@@ -102,14 +103,14 @@ class PartitionWriter:
     def _open(self, base: int) -> None:
         """Open the segment that starts at `base`, making it when it is not there."""
         path = segment_path(self.folder, base)
-        is_new = not os.path.exists(path)
-        fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        is_new = not self.disk.exists(path)
+        fd = self.disk.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
         try:
             if is_new and self._fsync:
-                sync_folder(self.folder)
+                self.disk.sync_folder(str(self.folder))
         except OSError:
-            os.close(fd)
+            self.disk.close(fd)
             raise
         if self._fd is not None:
-            os.close(self._fd)
+            self.disk.close(self._fd)
         self._fd, self._base = fd, base
