@@ -69,11 +69,22 @@ class KafkaLog:
         self._producer: Producer | None = None
         self._asker: Consumer | None = None
         self._counts: dict[str, int] = {}
+        self._identity: str | None = None
         self._consumers: dict[tuple[str, int], PartitionConsumers] = {}
         self._groups: dict[str, Consumer] = {}
         self._closed = threading.Event()
         self._poller = threading.Thread(target=self._poll, name="kafka-delivery", daemon=True)
         self._poller.start()
+
+    def identity(self) -> str:
+        """The cluster's own id with the topics' prefix. Raises LogUnavailableError."""
+        if self._identity is None:
+            try:
+                cluster = self._asking().list_topics(timeout=QUERY_S).cluster_id
+            except KafkaException as error:
+                raise unavailable("the cluster's id", error.args[0]) from error
+            self._identity = f"kafka/{cluster}/{self._prefix}"
+        return self._identity
 
     def partitions(self, topic: str) -> int:
         """Number of partitions of a topic. Raises LogUnavailableError when the topic is not there."""

@@ -48,6 +48,10 @@ class Chunk:
 class Log(Protocol):
     """Append and read records. Safe to use from several threads; several processes may append to one partition."""
 
+    def identity(self) -> str:
+        """Which log this is: made once with it, the same for everybody who opens it, never that of another log."""
+        ...
+
     def partitions(self, topic: str) -> int:
         """Number of partitions of a topic."""
         ...

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import uuid
 from pathlib import Path
 
 import msgspec
@@ -13,23 +15,41 @@ from ingest.local_log.segments import read_file, write_atomically, write_unfinis
 _GROUP = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 
 
-class _Meta(msgspec.Struct):
+class Meta(msgspec.Struct, frozen=True):
+    """What holds for a log as long as it lives. `identity` tells it from every other log."""
+
     format: int
     partitions: int
+    identity: str = ""
 
 
-def agree_on_partitions(disk: Disk, root: Path, partitions: int) -> int:
-    """The number of partitions, written down by whoever makes the log; ValueError for another number later."""
+def open_meta(disk: Disk, root: Path, partitions: int) -> Meta:
+    """The log's meta data, written by whoever makes it; ValueError for another number of partitions later."""
     path = root / "meta.json"
     if not disk.exists(str(path)):
-        _create_whole(disk, path, msgspec.json.encode(_Meta(format=1, partitions=partitions)))
-    meta = msgspec.json.decode(read_file(disk, path), type=_Meta)
+        made = Meta(format=1, partitions=partitions, identity=uuid.uuid4().hex)
+        _create_whole(disk, path, msgspec.json.encode(made))
+    meta = msgspec.json.decode(read_file(disk, path), type=Meta)
     if meta.partitions != partitions:
         raise ValueError(
             f"the log in {root} was made with {meta.partitions} partitions and cannot be opened with {partitions}: "
             f"set PENSTOCK_PARTITIONS={meta.partitions}, or choose another PENSTOCK_DATA_DIR"
         )
-    return partitions
+    return meta if meta.identity else _brought_up_to_date(disk, path)
+
+
+def _brought_up_to_date(disk: Disk, path: Path) -> Meta:
+    """The meta data with an identity, which early logs have not; of several processes one makes it."""
+    lock = disk.open(f"{path.parent}/meta.lock", os.O_RDWR | os.O_CREAT)
+    try:
+        disk.lock(lock)
+        meta = msgspec.json.decode(read_file(disk, path), type=Meta)
+        if not meta.identity:
+            meta = msgspec.structs.replace(meta, identity=uuid.uuid4().hex)
+            write_atomically(disk, path, msgspec.json.encode(meta), fsync=True)
+        return meta
+    finally:
+        disk.close(lock)
 
 
 def _create_whole(disk: Disk, path: Path, content: bytes) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from ingest.local_log.disk import Disk, RealDisk
-from ingest.local_log.layout import GroupOffsets, agree_on_partitions
+from ingest.local_log.layout import GroupOffsets, open_meta
 from ingest.local_log.reader import OutsideError, PartitionReader
 from ingest.local_log.upkeep import compact, expired, remove, sealed_segments
 from ingest.local_log.writer import PartitionWriter
@@ -68,12 +68,16 @@ class LocalLog:
         self._readers: dict[tuple[str, int], PartitionReader] = {}
         with _clear_errors(str(root)):
             self._disk.makedirs(str(root))
-            self._partitions = agree_on_partitions(self._disk, root, partitions)
+            self._meta = open_meta(self._disk, root, partitions)
         self._groups = GroupOffsets(self._disk, root / ".groups", fsync=fsync)
+
+    def identity(self) -> str:
+        """Made once with the log, kept in its meta.json."""
+        return self._meta.identity
 
     def partitions(self, topic: str) -> int:
         """Number of partitions of a topic."""
-        return self._partitions if topic in PARTITIONED_LIKE_EVENTS else 1
+        return self._meta.partitions if topic in PARTITIONED_LIKE_EVENTS else 1
 
     def append(self, topic: str, partition: int, records: Sequence[bytes], *, keys: Sequence[str] | None = None) -> int:
         """Append records in order; the offset behind the last, once on disk. `keys` are not needed here.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Sequence
 from typing import Final
 
@@ -21,6 +22,10 @@ class MemoryLog:
         self._changed = threading.Condition()
         self.keys: dict[str, list[str]] = {}
         self.down = False
+        self._identity: Final = uuid.uuid4().hex
+
+    def identity(self) -> str:
+        return self._identity
 
     def partitions(self, topic: str) -> int:
         return self._partitions if topic in topics.PARTITIONED_LIKE_EVENTS else 1
