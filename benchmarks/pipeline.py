@@ -1,6 +1,7 @@
 """The whole dataflow `decide` under Bytewax in one process: real source, journal, recovery; a sink that counts.
 
-Copying the file into a log, defining campaigns and loading compiled code is done before the clock starts.
+Copying the file into a log, defining campaigns and loading compiled code is done before the clock starts. With known
+ids the flow first reads so many events of others, and the clock starts behind them: dedupe memory is full then.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import resource
 import sys
 import tempfile
 import time
+from collections import Counter as Tally
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import timedelta
@@ -21,6 +23,7 @@ from bytewax._bytewax import run_main
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 from bytewax.recovery import RecoveryConfig
 
+from benchmarks.event_files import START_MS
 from flows.decide import FlowSettings, build
 from flows.logic.step import Output
 from flows.metrics import Meter
@@ -37,6 +40,8 @@ from schemas.topics import CONTROL, EVENTS, partition_of
 
 PARTITIONS: Final = 2
 DEDUPE_IDS: Final = 4_194_304
+# Below it a run says nothing about recovery: a snapshot is taken when an epoch closes.
+EPOCHS_MIN: Final = 3
 # Each campaign's daily budget is this share of what it spends in the file, so that most are paused somewhere in it.
 BUDGET_SHARE: Final = 0.6
 STRATEGIES: Final[tuple[dict[str, Any], ...]] = (
@@ -44,11 +49,18 @@ STRATEGIES: Final[tuple[dict[str, Any], ...]] = (
     {"strategy": "target_cpa", "bid_micros": 2_000_000, "target_cpa_micros": 10_000_000},
 )
 _BLOCK_BYTES: Final = 8 * 2**20
+_KNOWN_BLOCK: Final = 100_000
+# Campaigns of the known ids, one at home in each partition.
+_KNOWN_CAMPAIGNS: Final = tuple(
+    next(name for n in range(1_000) if partition_of(name := f"known-{n}", PARTITIONS) == home).encode()
+    for home in range(PARTITIONS)
+)
 _CAMPAIGN: Final = re.compile(rb'"campaign_id"\s*:\s*"([^"\\]*)"')
 
 
 class PipelineResult(msgspec.Struct):
-    """One line of JSON; seconds from the start of the dataflow to its end, last snapshot included."""
+    """One line of JSON; seconds from the start of the dataflow, or from the last known id, to its end, last snapshot
+    included. Epochs are those closed in that time."""
 
     events: int
     seconds: float
@@ -59,6 +71,42 @@ class PipelineResult(msgspec.Struct):
     dead_letters: int
     peak_rss_bytes: int
     epochs: int
+    known_ids: int
+
+
+class Stopwatch(Meter):
+    """Counts as the flow does, and starts the clock behind the first `known_ids` lines."""
+
+    def __init__(self, known_ids: int) -> None:
+        super().__init__()
+        self.known_ids = known_ids
+        self.began_s = time.perf_counter()
+        self._skipped = (0, 0)
+
+    def decoded(self, partition: int, lines: int, size: int, watermark_ms: int, dead: Tally[str]) -> None:
+        """Count a span."""
+        before = self.lines
+        super().decoded(partition, lines, size, watermark_ms, dead)
+        if before < self.known_ids <= self.lines:
+            self.began_s = time.perf_counter()
+            self._skipped = (self.lines, self.epochs)
+
+    def result(self) -> PipelineResult:
+        """What was counted since the clock started, now that the run has ended."""
+        seconds = time.perf_counter() - self.began_s
+        lines, epochs = self._skipped
+        return PipelineResult(
+            events=self.lines - lines,
+            seconds=round(seconds, 3),
+            events_per_second=round((self.lines - lines) / seconds),
+            windows=self.windows,
+            decisions=self.decisions,
+            duplicates=self.duplicates,
+            dead_letters=self.dead_letters,
+            peak_rss_bytes=peak_rss_bytes(),
+            epochs=self.epochs - epochs,
+            known_ids=self.known_ids,
+        )
 
 
 class CountingSink(DynamicSink[tuple[str, Item]]):
@@ -82,14 +130,33 @@ class _Counting(StatelessSinkPartition[tuple[str, Item]]):
                 count_output(self._meter, item)
 
 
-def measure(path: Path, *, epoch_seconds: float = 10.0, shards: int = 1, bidding: bool = False) -> PipelineResult:
+def measure(
+    path: Path, *, epoch_seconds: float = 1.0, shards: int = 1, bidding: bool = False, known_ids: int = 0
+) -> PipelineResult:
     """Run the dataflow over a file of events (NDJSON) from a fresh log to its end; `bidding`: with strategies."""
     with tempfile.TemporaryDirectory(prefix="penstock-pipeline-") as folder:
         log = LocalLog(Path(folder) / "log", partitions=PARTITIONS, fsync=False)
+        fill_known(log, known_ids)
         define_campaigns(log, fill(log, path), bidding=bidding)
         log.close()
         # The flow's own log syncs as it does in production.
-        return _run(LocalLog(Path(folder) / "log", partitions=PARTITIONS), Path(folder), epoch_seconds, shards)
+        return _run(
+            LocalLog(Path(folder) / "log", partitions=PARTITIONS), Path(folder), epoch_seconds, shards, known_ids
+        )
+
+
+def fill_known(log: LocalLog, count: int) -> None:
+    """So many events of a few campaigns of their own, all with different ids, a minute before generated files begin."""
+    for first in range(0, count, _KNOWN_BLOCK):
+        lines: list[list[bytes]] = [[] for _ in range(PARTITIONS)]
+        for number in range(first, min(first + _KNOWN_BLOCK, count)):
+            lines[number % PARTITIONS].append(
+                b'{"event_id":"known-%d","type":"impression","ts":%d,"campaign_id":"%s"}'
+                % (number, START_MS - 60_000, _KNOWN_CAMPAIGNS[number % PARTITIONS])
+            )
+        for partition, records in enumerate(lines):
+            if records:
+                log.append(EVENTS, partition, records)
 
 
 def fill(log: LocalLog, path: Path) -> dict[str, int]:
@@ -144,29 +211,18 @@ def campaign_record(
     )
 
 
-def _run(log: LocalLog, folder: Path, epoch_seconds: float, shards: int) -> PipelineResult:
+def _run(log: LocalLog, folder: Path, epoch_seconds: float, shards: int, known_ids: int) -> PipelineResult:
     load_kernels()
     settle_collector()
     store = folder / "recovery"
     prepare(store, StoreSettings(shards, PARTITIONS, DEDUPE_IDS), process=0, processes=1, shared=True)
-    meter = Meter()
+    meter = Stopwatch(known_ids)
     settings = FlowSettings(shards=shards, dedupe_ids=DEDUPE_IDS, source=SourceOptions(ends=True))
     flow = build(settings, log, meter=meter, sink=CountingSink(meter))
     recovery = RecoveryConfig(store, timedelta(0))  # type: ignore[no-untyped-call]
-    began = time.perf_counter()
+    meter.began_s = time.perf_counter()
     run_main(flow, epoch_interval=timedelta(seconds=epoch_seconds), recovery_config=recovery)  # type: ignore[no-untyped-call]
-    seconds = time.perf_counter() - began
-    return PipelineResult(
-        events=meter.lines,
-        seconds=round(seconds, 3),
-        events_per_second=round(meter.lines / seconds),
-        windows=meter.windows,
-        decisions=meter.decisions,
-        duplicates=meter.duplicates,
-        dead_letters=meter.dead_letters,
-        peak_rss_bytes=peak_rss_bytes(),
-        epochs=meter.epochs,
-    )
+    return meter.result()
 
 
 def peak_rss_bytes() -> int:

@@ -3,12 +3,41 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 app = typer.Typer(help="Measure throughput and latency; write event files to measure with.", no_args_is_help=True)
+
+_LIMIT = "Also run `bench limit` before and after, and print the ratio to it."
+
+
+def _beside_limit(file: Path, wanted: bool, measure: Callable[[], Any]) -> None:
+    """Print a measurement as one line of JSON; if wanted with the engine's figure of the same run and the ratio."""
+    import msgspec
+
+    from benchmarks.limit import beside
+
+    before = beside(file) if wanted else None
+    figures = msgspec.to_builtins(measure())
+    if before is not None:
+        limit = (before.events_per_second + beside(file).events_per_second) / 2
+        figures |= {"limit_events_per_second": round(limit), "of_limit": round(figures["events_per_second"] / limit, 3)}
+    typer.echo(msgspec.json.encode(figures))
+
+
+@app.command()
+def limit(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Events, one JSON object a line.")],
+) -> None:
+    """Sum a file with the ClickHouse engine on one thread: what the other figures are ratios of; one line of JSON."""
+    import msgspec
+
+    from benchmarks.limit import measure
+
+    typer.echo(msgspec.json.encode(measure(file)))
 
 
 @app.command()
@@ -16,13 +45,12 @@ def kpi(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Events, one JSON object a line.")],
     out: Annotated[Path, typer.Option(dir_okay=False, help="Where the windows go, as CSV.")],
     window_ms: Annotated[int, typer.Option(min=1, help="Length of a window.")] = 10_000,
+    with_limit: Annotated[bool, typer.Option("--limit/--no-limit", help=_LIMIT)] = True,
 ) -> None:
     """Decode a file and sum it by campaign and tumbling window; prints one line of JSON."""
-    import msgspec
-
     from benchmarks.kpi import measure
 
-    typer.echo(msgspec.json.encode(measure(file, out, window_ms)))
+    _beside_limit(file, with_limit, lambda: measure(file, out, window_ms))
 
 
 @app.command()
@@ -44,16 +72,26 @@ def generate(
 @app.command()
 def pipeline(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Events, one JSON object a line.")],
-    epoch_seconds: Annotated[float, typer.Option(min=0.1, help="Time between two snapshots.")] = 10.0,
+    epoch_seconds: Annotated[float, typer.Option(min=0.1, help="Time between two snapshots.")] = 1.0,
     shards: Annotated[int, typer.Option(min=1, max=256, help="Shards of the state.")] = 1,
     bidding: Annotated[bool, typer.Option("--bidding", help="Campaigns with strategies.")] = False,
+    known_ids: Annotated[int, typer.Option(min=0, help="Event ids that it knows before the clock starts.")] = 0,
+    with_limit: Annotated[bool, typer.Option("--limit/--no-limit", help=_LIMIT)] = True,
 ) -> None:
-    """Run the whole dataflow over a file in one process, recovery on; prints one line of JSON."""
-    import msgspec
+    """Run the whole dataflow over a file in one process, recovery on; prints one line of JSON.
 
-    from benchmarks.pipeline import measure
+    A run counts only when at least three epochs were closed in it: shorter epochs or a longer file see to that.
+    """
+    from benchmarks.pipeline import EPOCHS_MIN, measure
 
-    typer.echo(msgspec.json.encode(measure(file, epoch_seconds=epoch_seconds, shards=shards, bidding=bidding)))
+    def run() -> Any:
+        result = measure(file, epoch_seconds=epoch_seconds, shards=shards, bidding=bidding, known_ids=known_ids)
+        if result.epochs < EPOCHS_MIN:
+            typer.echo(f"only {result.epochs} epochs were closed in {result.seconds} s: no figure", err=True)
+            raise typer.Exit(1)
+        return result
+
+    _beside_limit(file, with_limit, run)
 
 
 @app.command()
@@ -72,14 +110,20 @@ def stored(
 def latency(
     rate: Annotated[int, typer.Option(min=200, help="Events a second.")] = 20_000,
     seconds: Annotated[float, typer.Option(min=1, help="How long.")] = 60.0,
+    known_ids: Annotated[int, typer.Option(min=0, help="Event ids that the flow knows before the clock starts.")] = (
+        4_194_304
+    ),
 ) -> None:
-    """Event to pause decision, and to the frame in a browser, through the embedded stack; prints one line of JSON."""
+    """From the moment an event is due to be sent to its pause decision in the log and to the frame in a browser.
+
+    Through the embedded stack under load; prints one line of JSON, how late the sender was among it.
+    """
     import msgspec
 
     from benchmarks.latency import measure
 
     with tempfile.TemporaryDirectory(prefix="penstock-latency-") as folder:
-        typer.echo(msgspec.json.encode(measure(rate, seconds, Path(folder))))
+        typer.echo(msgspec.json.encode(measure(rate, seconds, Path(folder), known_ids=known_ids)))
 
 
 @app.command()
