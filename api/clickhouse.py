@@ -11,7 +11,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from api.decision_history import Wanted
 from api.problems import Problem
-from schemas.decisions import Decision, Effect
+from schemas.decisions import SEQUENCE_BITS, Decision, Effect
 from storage.queries import KpiReader
 
 _log = logging.getLogger(__name__)
@@ -24,14 +24,17 @@ WHERE org_id = {org_id:String}
 """
 _OF_CAMPAIGN: Final = "AND campaign_id = {campaign_id:String}"
 _OF_KIND: Final = "AND kind = {kind:String}"
-_BEFORE: Final = "AND (ts, decision_id) < (fromUnixTimestamp64Milli({before_ms:Int64}, 'UTC'), {before_id:String})"
+# As `Decision.place` has it.
+_SEQUENCE: Final = f"bitShiftLeft(toUnixTimestamp64Milli(ts), {SEQUENCE_BITS})"
+_BEFORE: Final = f"AND ({_SEQUENCE}, decision_id) < ({{before:Int64}}, {{before_id:String}})"
+_NEWEST: Final = f"ORDER BY {_SEQUENCE} DESC, decision_id DESC LIMIT {{limit:UInt64}}"
 
 
 class ClickHouseHistory(KpiReader):
     """`api.kpis.KpiReader` and `api.decision_history.DecisionArchive`; raises Problem 503 when ClickHouse is away."""
 
     def find(self, wanted: Wanted) -> list[Decision]:
-        """Decisions by (ts_ms, decision_id), newest first."""
+        """Decisions by `Decision.place`, newest first."""
         conditions = [_DECISIONS]
         named: dict[str, Any] = {"org_id": wanted.org_id, "limit": wanted.limit}
         if wanted.campaign_id is not None:
@@ -42,8 +45,8 @@ class ClickHouseHistory(KpiReader):
             named["kind"] = str(wanted.kind)
         if wanted.before is not None:
             conditions.append(_BEFORE)
-            named["before_ms"], named["before_id"] = wanted.before
-        query = "\n".join([*conditions, "ORDER BY ts DESC, decision_id DESC LIMIT {limit:UInt64}"])
+            named["before"], named["before_id"] = wanted.before
+        query = "\n".join([*conditions, _NEWEST])
         return [_decision(row) for row in self._rows(query, named)]
 
     def get(self, org_id: str, decision_id: str) -> Decision | None:

@@ -1,4 +1,5 @@
-"""The newest decisions, in memory and in order of event time; older ones come from ClickHouse when that is wired."""
+"""The newest decisions, in memory and in the order in which they were taken; older ones come from ClickHouse when that
+is wired."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ class Wanted:
     org_id: str
     campaign_id: str | None = None
     kind: str | None = None
-    # Exclusive: (ts_ms, decision_id) of the last one already seen.
+    # Exclusive: `Decision.place` of the last one already seen.
     before: tuple[int, str] | None = None
     limit: int = 100
 
@@ -44,7 +45,7 @@ class DecisionArchive(Protocol):
     """Decisions that memory no longer holds. Blocking; raises api.problems.Problem when it is away."""
 
     def find(self, wanted: Wanted) -> list[Decision]:
-        """Decisions by (ts_ms, decision_id), newest first."""
+        """Decisions by `Decision.place`, newest first."""
         ...
 
     def get(self, org_id: str, decision_id: str) -> Decision | None:
@@ -53,7 +54,7 @@ class DecisionArchive(Protocol):
 
 
 class DecisionHistory:
-    """The newest decisions by (ts_ms, decision_id)."""
+    """The newest decisions by `Decision.place`."""
 
     def __init__(self, size: int = DECISIONS_MAX) -> None:
         self._size = size
@@ -79,7 +80,7 @@ class DecisionHistory:
         if decision.decision_id in self._by_id:
             return
         self._by_id[decision.decision_id] = decision
-        insort(self._order, (decision.ts_ms, decision.decision_id))
+        insort(self._order, decision.place)
         if len(self._order) > self._size:
             self.overflowed = True
             # In slices: each removal at the front moves the whole list.

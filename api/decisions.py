@@ -17,9 +17,12 @@ from api.problems import Problem
 from api.wiring import Wiring
 from bidding.explain import explain
 from control.store import Word
-from schemas.decisions import Decision, Kind, Mode
+from schemas.decisions import SEQUENCE_BITS, Decision, Kind, Mode
+from schemas.events import TS_MS_MAX
 
 PAGE_MAX: Final = 1_000
+# A sequence has 16 digits, of the year 2100 as well.
+_DIGITS_MAX: Final = 17
 
 _DECISION: Final = {"$ref": "#/components/schemas/Decision"}
 _TOLD: Final = {
@@ -65,16 +68,16 @@ async def list_decisions(
     caller: CallerDep,
     campaign_id: Annotated[str | None, Query(max_length=128)] = None,
     kind: Kind | None = None,
-    before: Annotated[str | None, Query(description="Time in ms (exclusive), or next_before.")] = None,
+    before: Annotated[str | None, Query(description="Taken before this time in ms, or next_before.")] = None,
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 100,
 ) -> Response:
-    """Decisions, the newest event time first."""
+    """Decisions, the last one taken first."""
     wanted = Wanted(caller.org_id, campaign_id, kind, _place(before), limit)
     found = await _find(request, wanted)
     last = found[-1] if len(found) == limit else None
     page = {
         "decisions": [msgspec.structs.asdict(decision) for decision in found],
-        "next_before": f"{last.ts_ms}:{last.decision_id}" if last is not None else None,
+        "next_before": ":".join(map(str, last.place)) if last is not None else None,
     }
     return Response(msgspec.json.encode(page), media_type="application/json")
 
@@ -141,7 +144,7 @@ async def _find(request: Request, wanted: Wanted) -> list[Decision]:
     found = following.history.find(wanted)
     if len(found) == wanted.limit or archive is None or not following.history.overflowed:
         return found
-    place = (found[-1].ts_ms, found[-1].decision_id) if found else wanted.before
+    place = found[-1].place if found else wanted.before
     rest = replace(wanted, before=place, limit=wanted.limit - len(found))
     return found + await asyncio.to_thread(archive.find, rest)
 
@@ -161,7 +164,7 @@ async def _get(request: Request, caller: Caller, decision_id: str) -> Decision:
 def _place(before: str | None) -> tuple[int, str] | None:
     if before is None:
         return None
-    ts_ms, _, decision_id = before.partition(":")
-    if not (ts_ms.isascii() and ts_ms.isdigit() and len(ts_ms) < 16):
+    number, is_place, decision_id = before.partition(":")
+    if not (number.isascii() and number.isdigit() and len(number) < _DIGITS_MAX):
         raise Problem(422, "bad_before", "Not a place", "before is a time in ms or what next_before said.")
-    return int(ts_ms), decision_id
+    return (int(number), decision_id) if is_place else (min(int(number), TS_MS_MAX) << SEQUENCE_BITS, "")

@@ -74,6 +74,14 @@ describe("a delta", () => {
 });
 
 describe("decisions", () => {
+  it("sorts decisions as they were taken, whatever the times of their causes", () => {
+    const state = emptyState();
+    const resumed = { ...decision("resumed", 9_000), sequence: 9_000 * 4096 };
+    const paused = { ...decision("paused", 5_000), sequence: 9_000 * 4096 + 1 };
+    addDecisions(state, [resumed, paused]);
+    expect(state.decisions.map((each) => each.decision_id)).toEqual(["paused", "resumed"]);
+  });
+
   it("are kept once each, newest first", () => {
     const state = emptyState();
     addDecisions(state, [decision("a", 1), decision("b", 3)]);

@@ -65,5 +65,6 @@ export function decision(id: string, tsMs: number): Decision {
     expected: [],
     undo: null,
     cause_event: null,
+    sequence: 0,
   };
 }

@@ -11,7 +11,7 @@ import pytest
 
 from api.clickhouse import ClickHouseHistory
 from api.decision_history import Wanted
-from schemas.decisions import Decision, Effect, encode_decision
+from schemas.decisions import SEQUENCE_BITS, Decision, Effect, encode_decision
 from schemas.kpis import KpiColumns
 from storage.insert import insert
 from storage.schema import prepare
@@ -89,8 +89,8 @@ def test_a_stored_decision_reads_back_as_it_was(history: ClickHouseHistory) -> N
     [
         (Wanted("default"), ["d6", "d5", "d4", "d3", "d2", "d1", "d0"]),
         (Wanted("default", limit=2), ["d6", "d5"]),
-        (Wanted("default", before=(NOW_MS + 2, "d5")), ["d4", "d3", "d2", "d1", "d0"]),
-        (Wanted("default", before=(NOW_MS + 1, "")), ["d1", "d0"]),
+        (Wanted("default", before=STORED[5].place), ["d4", "d3", "d2", "d1", "d0"]),
+        (Wanted("default", before=((NOW_MS + 1) << SEQUENCE_BITS, "")), ["d1", "d0"]),
         (Wanted("default", campaign_id="hats"), ["d6"]),
         (Wanted("default", kind="pause"), ["d6"]),
         (Wanted("acme"), ["d7"]),

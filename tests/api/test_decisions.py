@@ -50,6 +50,17 @@ async def test_decisions_are_listed_newest_first_and_can_be_chosen(apis: Apis) -
     assert api.client.get("/api/v1/decisions?kind=explode").status_code == 422
 
 
+async def test_the_newest_decision_is_the_last_one_taken_and_not_the_one_with_the_latest_cause(apis: Apis) -> None:
+    resumed = decision(1, kind="resume", reason="budget_raised", ts_ms=9_000, sequence=9_000 << 12)
+    paused = decision(2, ts_ms=5_000, sequence=(9_000 << 12) + 1)
+    earlier = decision(3, ts_ms=8_000, sequence=8_000 << 12)
+    api = await with_decisions(apis, resumed, paused, earlier)
+    assert ids(api) == ["d2", "d1", "d3"]
+    assert ids(api, "?before=9000") == ["d3"]
+    page = api.client.get("/api/v1/decisions?limit=1").json()
+    assert ids(api, f"?before={page['next_before']}") == ["d1", "d3"]
+
+
 async def test_pages_of_decisions_at_the_same_instant_leave_none_out(apis: Apis) -> None:
     api = await with_decisions(apis, *(decision(n, ts_ms=7) for n in range(5)))
     seen, before = [], ""
@@ -108,7 +119,7 @@ class _Archive:
 
     def find(self, wanted: Wanted) -> list[Decision]:
         kept = [decision(n) for n in range(10, 0, -1)]
-        older = [each for each in kept if wanted.before is None or (each.ts_ms, each.decision_id) < wanted.before]
+        older = [each for each in kept if wanted.before is None or each.place < wanted.before]
         return older[: wanted.limit]
 
     def get(self, org_id: str, decision_id: str) -> Decision | None:

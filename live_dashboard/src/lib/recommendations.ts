@@ -1,6 +1,7 @@
 /** Which recommendations still wait for a person. */
 
 import type { Decision, Row } from "../live/protocol";
+import { placeOf } from "../live/state";
 import type { Said } from "./records";
 
 /** Of each campaign the newest recommendation of a kind that nobody has spoken of, newest first.
@@ -14,7 +15,7 @@ export function waitingFor(decisions: Decision[], words: ReadonlyMap<string, Sai
     if (decision.mode !== "recommend") continue;
     const place = `${decision.campaign_id}/${decision.kind}`;
     const last = newest.get(place);
-    if (!last || last.ts_ms < decision.ts_ms) newest.set(place, decision);
+    if (!last || placeOf(last) < placeOf(decision)) newest.set(place, decision);
   }
   return [...newest.values()].filter((decision) => {
     const mode = rows.get(decision.campaign_id)?.bidding.mode;

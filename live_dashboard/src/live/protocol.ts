@@ -102,6 +102,8 @@ export interface Decision {
   expected: Effect[];
   undo: Record<string, unknown> | null;
   cause_event: string | null;
+  /** Rises from decision to decision of a campaign, whatever the times of their causes. */
+  sequence: number;
 }
 
 export interface FlowStatus {

@@ -188,12 +188,17 @@ function putDetail(state: LiveState, campaignId: string, detail: Detail): void {
   }
 }
 
-/** Merge decisions by id, newest first. */
+/** Where a decision is in the order in which they were taken; those from before there were sequences by their cause. */
+export function placeOf(decision: Decision): number {
+  return decision.sequence || decision.ts_ms * 4096;
+}
+
+/** Merge decisions by id, the last one taken first. */
 export function addDecisions(state: LiveState, decisions: Decision[]): void {
   const fresh = decisions.filter((decision) => !state.decisionIds.has(decision.decision_id));
   if (fresh.length === 0) return;
   for (const decision of fresh) state.decisionIds.add(decision.decision_id);
-  const merged = [...fresh, ...state.decisions].sort((a, b) => b.ts_ms - a.ts_ms);
+  const merged = [...fresh, ...state.decisions].sort((a, b) => placeOf(b) - placeOf(a));
   for (const dropped of merged.splice(DECISIONS_MAX)) state.decisionIds.delete(dropped.decision_id);
   state.decisions = merged;
 }

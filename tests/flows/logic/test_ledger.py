@@ -234,3 +234,13 @@ def test_an_event_ahead_of_its_day_and_week_is_spent_when_they_begin_and_not_aft
         ("pause", "daily_budget_reached"),
     ]
     assert [d.inputs["spend_micros"] for d in decisions if d.kind == "pause"] == [100, 160, 110]
+
+
+def test_a_pause_by_a_late_event_comes_after_the_resume_that_the_clock_brought() -> None:
+    raised = definition(version=2, time_zone="Europe/Berlin", daily_budget_micros=20)
+    late = Ev(2, T0 - 60_000, cost=10)
+    items = [campaign(daily_budget_micros=10), Ev(1, T0, cost=10), Tick(T0 + 5_000, (raised,)), late]
+    decisions = decided(items)
+    assert told(decisions)[1:] == [("resume", "budget_raised"), ("pause", "daily_budget_reached")]
+    assert max(decisions, key=lambda d: (d.ts_ms, d.decision_id)).kind == "resume", "event time would end on this"
+    assert max(decisions, key=lambda d: d.place).kind == "pause"
