@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,8 +136,13 @@ def event_lines(events: int, seed: int, market: Market = Market()) -> Iterator[l
 
 
 def write_event_file(path: Path, events: int, seed: int, market: Market = Market()) -> int:
-    """Write a file of so many events; its size in bytes."""
-    with path.open("w", encoding="ascii", newline="\n") as file:
+    """Write a file of so many events, compressed when its name ends in .gz; its size in bytes."""
+    with path.open("wb") as raw, _compressed(raw) if path.suffix == ".gz" else nullcontext(raw) as file:
         for lines in event_lines(events, seed, market):
-            file.write("".join(lines))
+            file.write("".join(lines).encode("ascii"))
     return path.stat().st_size
+
+
+def _compressed(raw: IO[bytes]) -> IO[bytes]:
+    """No name and time in the head, so that the same seed gives the same bytes."""
+    return gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=raw, mtime=0)

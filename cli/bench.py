@@ -55,7 +55,7 @@ def kpi(
 
 @app.command()
 def generate(
-    out: Annotated[Path, typer.Argument(dir_okay=False, help="The file to write.")],
+    out: Annotated[Path, typer.Argument(dir_okay=False, help="The file to write; compressed when it ends in .gz.")],
     events: Annotated[int, typer.Option(min=1, help="How many.")],
     seed: Annotated[int, typer.Option(help="The same seed gives the same file.")] = 1,
     leads_per_mille: Annotated[int, typer.Option(min=0, max=500, help="Leads among 1,000 events.")] = 0,
@@ -67,6 +67,18 @@ def generate(
     market = Market(leads_per_mille=leads_per_mille, duplicates_per_mille=duplicates_per_mille)
     written = write_event_file(out, events, seed, market)
     typer.echo(f"{out}: {events} events, {written} bytes")
+
+
+@app.command()
+def generate_auctions(
+    out: Annotated[Path, typer.Argument(dir_okay=False, help="The file to write; compressed when it ends in .gz.")],
+    auctions: Annotated[int, typer.Option(min=1, help="How many.")] = 100_000,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same file.")] = 1,
+) -> None:
+    """Write a file of second-price auctions, as `replay auctions` and `backtest bidding` read them."""
+    from benchmarks.auction_files import write_auction_file
+
+    typer.echo(f"{out}: {auctions} auctions, {write_auction_file(out, auctions, seed)} bytes")
 
 
 @app.command()

@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bidding.simulation.scenarios import BIDDINGS, SCENARIOS
+
 if TYPE_CHECKING:
     from bidding.simulation.run import Result
 
+_SCENARIOS = f"One of {', '.join(SCENARIOS)}, or all; may be given repeatedly."
+_STRATEGIES = f"One of {', '.join(BIDDINGS)}, or all; may be given repeatedly."
+
 
 def simulate(
-    scenario: Annotated[list[str], typer.Option(help="Scenario, or all; may be given repeatedly.")] = ["steady"],  # noqa: B006
-    strategy: Annotated[list[str], typer.Option(help="Strategy, or all; may be given repeatedly.")] = ["target_cpa"],  # noqa: B006
+    scenario: Annotated[list[str], typer.Option(help=_SCENARIOS)] = ["steady"],  # noqa: B006
+    strategy: Annotated[list[str], typer.Option(help=_STRATEGIES)] = ["target_cpa"],  # noqa: B006
     seed: Annotated[list[int], typer.Option(help="Seed; may be given repeatedly.")] = [1],  # noqa: B006
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
 ) -> None:
@@ -23,7 +28,6 @@ def simulate(
     from rich.progress import Progress
 
     from bidding.simulation.run import simulate as run
-    from bidding.simulation.scenarios import BIDDINGS, SCENARIOS
 
     scenarios = list(SCENARIOS) if "all" in scenario else scenario
     strategies = list(BIDDINGS) if "all" in strategy else strategy
