@@ -143,6 +143,6 @@ def write_event_file(path: Path, events: int, seed: int, market: Market = Market
     return path.stat().st_size
 
 
-def _compressed(raw: IO[bytes]) -> IO[bytes]:
+def _compressed(raw: IO[bytes]) -> gzip.GzipFile:
     """No name and time in the head, so that the same seed gives the same bytes."""
     return gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=raw, mtime=0)
