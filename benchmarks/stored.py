@@ -78,7 +78,9 @@ def _until_stored(running: Stack, began: float) -> tuple[int, float]:
 
 def _count(url: str) -> int:
     try:
-        with urllib.request.urlopen(f"{url}/?query=SELECT+count()+FROM+penstock.events", timeout=60) as answer:
+        with urllib.request.urlopen(
+            f"{url}/?user=analyst&query=SELECT+count()+FROM+penstock.events", timeout=60
+        ) as answer:
             return int(answer.read())
     except urllib.error.HTTPError:
         # The store has not made the tables yet.

@@ -98,11 +98,9 @@ def _serve(settings: Settings, *, log: Log, **parts: Any) -> None:
     from api.app import create_app
     from api.clickhouse import ClickHouseHistory
     from api.wiring import Wiring
-    from storage.client import service_url
+    from cli.wiring import clickhouse_url
 
-    history = ClickHouseHistory(
-        settings.clickhouse or service_url(settings.clickhouse_port, settings.clickhouse_password)
-    )
+    history = ClickHouseHistory(clickhouse_url(settings))
     wiring = Wiring(
         log=log,
         now_ms=now_ms,

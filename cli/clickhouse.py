@@ -9,6 +9,7 @@ from cli.settings import Settings
 
 def clickhouse() -> None:
     """Serve chDB on 127.0.0.1 over ClickHouse's HTTP interface: users `default` (everything) and `analyst` (reads)."""
+    from storage.password import kept_password
     from storage.service.server import serve
 
     settings = Settings()
@@ -16,7 +17,7 @@ def clickhouse() -> None:
         serve(
             settings.data_dir / "clickhouse",
             settings.clickhouse_port,
-            password=settings.clickhouse_password,
+            password=settings.clickhouse_password or kept_password(settings.data_dir),
             analyst_password=settings.clickhouse_analyst_password,
         )
     except OSError as error:

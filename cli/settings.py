@@ -37,7 +37,9 @@ class Settings(BaseSettings):
     kafka_config: dict[str, str] = Field({}, description="Further librdkafka settings as JSON, such as TLS and SASL.")
     clickhouse: str = Field("", description="ClickHouse URL, http://user:password@host:8123/database; empty: chDB.")
     clickhouse_port: int = Field(8123, description="Port of the chDB service.")
-    clickhouse_password: str = Field("", description="Password of the chDB service's user default; empty: none.")
+    clickhouse_password: str = Field(
+        "", description="Password of the chDB service's user default; empty: made in data_dir."
+    )
     clickhouse_analyst_password: str = Field("", description="Password of its read-only user analyst; empty: none.")
     redis: str = Field("", description="Redis URL; empty: live state in the memory of the api.")
     database: str = Field("", description="SQLAlchemy URL of the control plane; empty: SQLite in data_dir.")

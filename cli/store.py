@@ -11,8 +11,7 @@ from cli.settings import Settings
 
 def store() -> None:
     """Write events, KPIs, decisions and dead letters into ClickHouse, and serving state into Redis, until stopped."""
-    from cli.wiring import open_log
-    from storage.client import service_url
+    from cli.wiring import clickhouse_url, open_log
     from storage.store.run import run
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -31,7 +30,7 @@ def store() -> None:
     try:
         run(
             log,
-            settings.clickhouse or service_url(settings.clickhouse_port, settings.clickhouse_password),
+            clickhouse_url(settings),
             raw_ttl_days=settings.raw_ttl_days,
             window_ttl_days=settings.window_ttl_days,
             stop=stop,

@@ -26,3 +26,14 @@ def open_log(settings: Settings) -> Log:
         retention_bytes=settings.log_retention_bytes,
         retention_ms=round(settings.log_retention_hours * 3_600_000),
     )
+
+
+def clickhouse_url(settings: Settings) -> str:
+    """The ClickHouse server that the settings name, else this machine's chDB service, with its user's password."""
+    from storage.client import service_url
+    from storage.password import kept_password
+
+    if settings.clickhouse:
+        return settings.clickhouse
+    password = settings.clickhouse_password or kept_password(settings.data_dir)
+    return service_url(settings.clickhouse_port, password)

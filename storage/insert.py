@@ -19,7 +19,7 @@ _SETTINGS: Final = {
     "max_partitions_per_insert_block": 0,
     # One block, one part.
     "max_insert_block_size": 4_194_304,
-    "min_insert_block_size_rows": 0,
+    "min_insert_block_size_rows": 4_194_304,
     "min_insert_block_size_bytes": 0,
 }
 

@@ -10,12 +10,14 @@ def check_clickhouse(settings: Settings) -> Finding:
     """ClickHouse, or the chDB service, answers."""
     import logging
 
-    from storage.client import connect, service_url
+    from cli.wiring import clickhouse_url
+    from storage.client import connect
 
     # What it would log is in the finding.
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
-    url = settings.clickhouse or service_url(settings.clickhouse_port, settings.clickhouse_password)
+    url = settings.clickhouse
     try:
+        url = clickhouse_url(settings)
         version = connect(url).query("SELECT version()").result_rows[0][0]
     except Exception as error:
         mend = "is the server up and the URL right?" if settings.clickhouse else "start it: `penstock up`"

@@ -9,9 +9,9 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -19,8 +19,9 @@ from starlette.routing import Route
 from storage.service import compression, errors
 from storage.service.access import ReadingOnly, User, authenticated
 from storage.service.answers import AnswerResponse, Lane
+from storage.service.door import Door
 from storage.service.engine import Answer, Call, run
-from storage.service.errors import ServiceError, refused
+from storage.service.errors import ServiceError
 from storage.service.requests import accepted_encoding, call_of, received
 
 # A request's body; one insert of the store is a tenth of it.
@@ -41,7 +42,6 @@ _CONTENT_TYPES: Final = {
     "Parquet": "application/octet-stream",
     "RowBinary": "application/octet-stream",
 }
-_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,6 @@ def app_of(service: Service) -> Starlette:
     async def root(request: Request) -> Response:
         query_id = request.query_params.get("query_id") or str(uuid.uuid4())
         try:
-            _only_from_here(request.headers)
             return await _answer(service, request, query_id)
         except ServiceError as error:
             return _failure(service, error, query_id)
@@ -75,17 +74,9 @@ def app_of(service: Service) -> Starlette:
             Route("/ping", ping, methods=["GET", "HEAD"]),
             Route("/replicas_status", ping, methods=["GET"]),
             Route("/", root, methods=["GET", "POST", "HEAD"]),
-        ]
+        ],
+        middleware=[Middleware(Door)],
     )
-
-
-def _only_from_here(headers: Mapping[str, str]) -> None:
-    """A page in a browser on this machine must not reach the database: neither by its own origin nor by a name that
-    it lets point to loopback."""
-    host = urlsplit(f"//{headers.get('host', '127.0.0.1')}").hostname
-    origin = headers.get("origin")
-    if host not in _LOOPBACK or (origin is not None and urlsplit(origin).hostname not in _LOOPBACK):
-        raise refused(errors.ACCESS_DENIED, "Only programs on this machine may use this service.")
 
 
 async def _answer(service: Service, request: Request, query_id: str) -> Response:

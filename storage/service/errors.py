@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 _CODE: Final = re.compile(r"Code: (\d+)\. ")
+_ROWS_IN_MEMORY: Final = re.compile(r":? \(in file/uri /proc/self/fd/\d+\)")
 
 SYNTAX_ERROR: Final = 62
 UNKNOWN_FORMAT: Final = 73
@@ -68,7 +69,8 @@ def refused(code: int, detail: str) -> ServiceError:
 
 def from_engine(error: Exception) -> ServiceError:
     """The engine's exception as an error with its code; 1001 (STD_EXCEPTION) when its text names none."""
-    text = str(error)
+    # Rows of an insert are read from memory; where that is means nothing to a client.
+    text = _ROWS_IN_MEMORY.sub("", str(error))
     found = _CODE.search(text)
     if found is None:
         return ServiceError(1001, f"Code: 1001. DB::Exception: {text} (STD_EXCEPTION)")

@@ -22,8 +22,13 @@ WAITING_MAX: Final = 64
 # A question that takes longer is a report, to be asked of a ClickHouse server.
 READER_SECONDS_MAX: Final = 60
 READER_RESULT_BYTES_MAX: Final = 128 * 2**20
-# An insert is on disk as one part when it is acknowledged, and not in a buffer.
-_WRITER_SETTINGS: Final = ("async_insert = 0",)
+# An insert is on disk as one part when it is acknowledged, and not in a buffer. Its rows are read with the columns of
+# the table they go to, whatever the input says of itself.
+_WRITER_SETTINGS: Final = (
+    "async_insert = 0",
+    "use_structure_from_insertion_table_in_table_functions = 1",
+    "schema_inference_use_cache_for_file = 0",
+)
 
 
 def memory_bytes() -> int:
@@ -56,6 +61,8 @@ def opened(path: Path, *, password: str, analyst_password: str) -> Starlette:
     # The engine shows times in the zone of the machine unless told otherwise.
     os.environ["TZ"] = "UTC"
     path.mkdir(parents=True, exist_ok=True)
+    # Rows are the organisation's; nobody else on the machine reads them.
+    path.chmod(0o700)
     writers = Connections(path, WRITERS, _WRITER_SETTINGS)
     prepare(writers)
     readers = Connections(path, READERS, reader_settings(os.cpu_count() or 1, memory_bytes()))

@@ -47,7 +47,11 @@ def test_arrow_goes_both_ways(table: Database) -> None:
 @pytest.mark.parametrize("compression", ["lz4", "zstd", "gzip", False])
 def test_compression_both_ways(service: ChdbService, table: Database, compression: str | bool) -> None:
     with clickhouse_connect.get_client(
-        host="127.0.0.1", port=service.port, database=table.name, compress=compression
+        host="127.0.0.1",
+        port=service.port,
+        password=service.password,
+        database=table.name,
+        compress=compression,
     ) as client:
         client.insert("t", [[n, "x" * 1_000] for n in range(2_000)], column_names=["a", "b"])
         assert client.query("SELECT sum(a), sum(length(b)) FROM t").result_rows == [(1_999_000, 2_000_000)]

@@ -17,7 +17,8 @@ from tests.support.chdb_service import ChdbService
 
 
 def ask(service: ChdbService, body: str | bytes = "", method: str = "POST", **given: object) -> httpx.Response:
-    headers = given.pop("headers", {})
+    known = {} if "user" in given else service.headers()
+    headers = known | dict(given.pop("headers", {}))  # type: ignore[call-overload]
     return httpx.request(method, service.address, params=given, content=body, headers=headers, timeout=30)  # type: ignore[arg-type]
 
 

@@ -11,7 +11,9 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from urllib.parse import quote
 
+from storage.password import kept_password
 from tests.support.ports import free_ports
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -23,6 +25,8 @@ class ChdbService:
 
     def __init__(self, data_dir: Path, **settings: str) -> None:
         (self.port,) = free_ports(1)
+        self.data_dir = data_dir
+        self._given = settings.get("clickhouse_password", "")
         self._environment = os.environ | {
             "PENSTOCK_DATA_DIR": str(data_dir),
             "PENSTOCK_CLICKHOUSE_PORT": str(self.port),
@@ -36,9 +40,19 @@ class ChdbService:
         """http://127.0.0.1:port"""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def password(self) -> str:
+        """The password of `default`."""
+        return self._given or kept_password(self.data_dir)
+
     def url(self, database: str, user: str = "default") -> str:
-        """The URL of a database for `storage.client.connect`."""
-        return f"http://{user}@127.0.0.1:{self.port}/{database}"
+        """The URL of a database for `storage.client.connect`; `analyst` has no password."""
+        secret = f":{quote(self.password, safe='')}" if user == "default" else ""
+        return f"http://{user}{secret}@127.0.0.1:{self.port}/{database}"
+
+    def headers(self, user: str = "default") -> dict[str, str]:
+        """The headers by which a user makes himself known; `analyst` has no password."""
+        return {"X-ClickHouse-User": user, "X-ClickHouse-Key": self.password if user == "default" else ""}
 
     def start(self) -> None:
         """Start it and wait until it answers."""
