@@ -25,6 +25,7 @@ from api import (
     words,
 )
 from api.background import Following, running
+from api.body import ROOM_BYTES_MAX, BodyWork, HoldsBodies
 from api.dashboard import dashboard_routes
 from api.decision_history import DecisionHistory
 from api.live.hub import LiveHub
@@ -35,6 +36,7 @@ from api.openrtb.shading import LearnedShading
 from api.problems import Problem
 from api.serving import MemoryServing
 from api.wiring import OpenRtb, Wiring
+from ingest.fair_share import FairShare
 from storage.serving_fold import spendable_of
 
 _PARTS: Final = (
@@ -54,6 +56,7 @@ _PARTS: Final = (
 def create_app(wiring: Wiring) -> FastAPI:
     """The api over its parts. The caller closes the parts after the app has ended."""
     hub = LiveHub(wiring.log, version=wiring.version)
+    work = BodyWork()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -67,6 +70,7 @@ def create_app(wiring: Wiring) -> FastAPI:
             # Now, so that both end side by side.
             stop.set()
             outbox.wake()
+        work.close()
 
     app = FastAPI(
         title="Penstock",
@@ -79,6 +83,8 @@ def create_app(wiring: Wiring) -> FastAPI:
         redoc_url=None,
     )
     app.state.wiring = wiring
+    app.state.body_work = work
+    app.add_middleware(HoldsBodies, room=FairShare(ROOM_BYTES_MAX))
     problems.install(app)
     openapi.install(app)
     for part in _PARTS:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Body, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from api.auth import Caller, CallerDep
+from api.body import DEFINITION, WORD, json_body
 from api.problems import Problem, invalid
 from api.wiring import Wiring
 from control.errors import VersionConflictError
@@ -84,14 +85,20 @@ router = APIRouter(prefix="/api/v1/campaigns", tags=["campaigns"])
 
 CampaignId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.:\-]{1,128}$")]
 _IfMatch = Annotated[str | None, Header(description='Version that was read, such as "3"; 409 when it is another.')]
-_DEFINITION: Final = {
-    "x-request-body": {
-        "required": True,
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Campaign"}}},
+
+
+def _takes(schema: str) -> dict[str, Any]:
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}},
+        }
     }
-}
+
+
+_Object = Annotated[dict[str, Any], Depends(json_body(dict[str, Any], DEFINITION))]
 _MERGE: Final = {
-    "x-request-body": {
+    "requestBody": {
         "required": True,
         "description": "Fields to change, as a JSON merge patch (RFC 7396); null takes a field away.",
         "content": {"application/merge-patch+json": {"schema": {"type": "object"}},
@@ -135,13 +142,13 @@ def get_campaign(request: Request, response: Response, caller: CallerDep, campai
     return out
 
 
-@router.put("/{campaign_id}", openapi_extra=_DEFINITION)
+@router.put("/{campaign_id}", openapi_extra=_takes("Campaign"))
 def put_campaign(
     request: Request,
     response: Response,
     caller: CallerDep,
     campaign_id: CampaignId,
-    definition: Annotated[dict[str, Any], Body()],
+    definition: _Object,
     if_match: _IfMatch = None,
 ) -> CampaignOut:
     """Set the whole definition; unchanged, it keeps its version."""
@@ -155,7 +162,7 @@ def merge_campaign(
     response: Response,
     caller: CallerDep,
     campaign_id: CampaignId,
-    changes: Annotated[dict[str, Any], Body()],
+    changes: _Object,
     if_match: _IfMatch = None,
 ) -> CampaignOut:
     """Change some fields, a budget for example."""
@@ -188,9 +195,13 @@ def list_changes(request: Request, caller: CallerDep, campaign_id: CampaignId) -
     ]
 
 
-@router.post("/{campaign_id}/revert")
+@router.post("/{campaign_id}/revert", openapi_extra=_takes("Revert"))
 def revert(
-    request: Request, response: Response, caller: CallerDep, campaign_id: CampaignId, revert: Revert
+    request: Request,
+    response: Response,
+    caller: CallerDep,
+    campaign_id: CampaignId,
+    revert: Annotated[Revert, Depends(json_body(Revert, WORD))],
 ) -> CampaignOut:
     """Go back to a former definition, which becomes a new version."""
     wiring = _wiring(request)
@@ -201,8 +212,13 @@ def revert(
     return get_campaign(request, response, caller, campaign_id)
 
 
-@router.post("/{campaign_id}/override")
-def override(request: Request, caller: CallerDep, campaign_id: CampaignId, override: OverrideIn) -> Numbered:
+@router.post("/{campaign_id}/override", openapi_extra=_takes("OverrideIn"))
+def override(
+    request: Request,
+    caller: CallerDep,
+    campaign_id: CampaignId,
+    override: Annotated[OverrideIn, Depends(json_body(OverrideIn, WORD))],
+) -> Numbered:
     """Pause, resume or set the bid by hand, or lift what was set by hand."""
     wiring = _wiring(request)
     version = wiring.store.override(

@@ -8,7 +8,7 @@ import re
 import secrets
 import time
 from collections import Counter as Tally
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ from fastapi import APIRouter, Request, Response
 
 from api import metrics
 from api.auth import CallerDep
-from api.body import BODY_BYTES_MAX, decompress, read_body, to_lines
+from api.body import BODY_BYTES_MAX, EVENTS, BodyWork, decompress, read_body, to_lines
 from api.problems import Problem, log_unavailable
 from api.wiring import Wiring
 from ingest.admission import Admitted, admit, encode_letter
@@ -68,10 +68,11 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     202: {"description": "Some events were accepted and are durable.", "content": _COLLECTED},
     400: {"description": "No event was accepted, or the body cannot be read.", "content": _COLLECTED | _PROBLEM},
     401: {"description": "No valid API key.", "content": _PROBLEM},
+    408: {"description": "The body came too slowly.", "content": _PROBLEM},
     413: {"description": "Too many bytes or lines.", "content": _PROBLEM},
     415: {"description": "Unsupported content type or encoding.", "content": _PROBLEM},
     429: {"description": "The log is behind, or the sender above its rate; see Retry-After.", "content": _PROBLEM},
-    503: {"description": "The log is unavailable.", "content": _PROBLEM},
+    503: {"description": "The log is unavailable, or too many requests are under way.", "content": _PROBLEM},
 }
 
 
@@ -80,15 +81,9 @@ async def post_events(request: Request, caller: CallerDep) -> Response:
     """Take events: 202 when any was accepted, 400 when none. Sending a request again is harmless: event ids tell."""
     wiring: Wiring = request.app.state.wiring
     try:
-        body = await read_body(request)
+        body = await read_body(request, caller.org_id, EVENTS)
         began = time.perf_counter()
-        headers = request.headers
-        work = partial(
-            _admit, wiring, caller.org_id, body,
-            headers.get("content-encoding", ""), headers.get("content-type", ""), request_id(request),
-        )  # fmt: skip
-        is_small = len(body) <= INLINE_BYTES_MAX and "content-encoding" not in headers
-        admitted = work() if is_small else await asyncio.to_thread(work)
+        admitted = await _admitted(request, caller.org_id, body)
         await must_be_within_rate(wiring, caller.org_id, admitted)
         await write(wiring, admitted)
     except Problem as problem:
@@ -96,6 +91,19 @@ async def post_events(request: Request, caller: CallerDep) -> Response:
         raise
     metrics.COLLECT_SECONDS.observe(time.perf_counter() - began)
     return _answer(admitted)
+
+
+async def _admitted(request: Request, org_id: str, body: bytes) -> Admitted:
+    """The body's events; a large or compressed body is taken apart in a thread, for as long as the sender waits."""
+    headers = request.headers
+    work = partial(
+        _admit, request.app.state.wiring, org_id, body,
+        headers.get("content-encoding", ""), headers.get("content-type", ""), request_id(request),
+    )  # fmt: skip
+    if len(body) <= INLINE_BYTES_MAX and "content-encoding" not in headers:
+        return work(lambda: None)
+    threads: BodyWork = request.app.state.body_work
+    return await threads.run(request, org_id, work)
 
 
 def request_id(request: Request) -> str:
@@ -141,8 +149,17 @@ def _count(admitted: Admitted) -> None:
             metrics.EVENTS_REJECTED.labels(reason).inc(count)
 
 
-def _admit(wiring: Wiring, org_id: str, body: bytes, encoding: str, content_type: str, name: str) -> Admitted:
-    lines = to_lines(decompress(body, encoding), content_type)
+def _admit(
+    wiring: Wiring,
+    org_id: str,
+    body: bytes,
+    encoding: str,
+    content_type: str,
+    name: str,
+    still_wanted: Callable[[], None],
+) -> Admitted:
+    lines = to_lines(decompress(body, encoding, BODY_BYTES_MAX, still_wanted), content_type)
+    still_wanted()
     admitted = admit(
         lines,
         org_id=org_id,

@@ -27,3 +27,9 @@ OUTBOX_PUBLISHED: Final = Counter("penstock_outbox_published_total", "Control re
 BAD_RECORDS: Final = Counter("penstock_api_bad_records_total", "Records of the log that the api left out.", ["topic"])
 # 0 while the api still rebuilds from the log what bidders read.
 READY: Final = Gauge("penstock_api_ready", "1 when serving state and decisions follow the log.")
+# Of request bodies being received or worked on; near its bound (128 MiB), senders are told to come again.
+BODY_BYTES: Final = Gauge("penstock_body_bytes", "Bytes of request bodies under way.")
+# Who floods: requests of an organisation that were refused because its own share was used up, by what ran out.
+ORGANISATION_REFUSED: Final = Counter(
+    "penstock_organisation_refused_total", "Requests refused for an organisation's bound.", ["organisation", "bound"]
+)

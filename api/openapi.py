@@ -7,9 +7,13 @@ from typing import Any, Final
 import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from api.campaigns import OverrideIn, Revert
 from api.collector import Collected
 from api.problems import ProblemDetails
+from schemas.campaigns import Campaign
 from schemas.decisions import Decision
 from schemas.events import Event
 from schemas.serving import Serving
@@ -48,7 +52,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
         schemas.pop(unused, None)
     _, of_structs = msgspec.json.schema_components([Collected, Decision, Event, Serving], ref_template=_REF)
     schemas.update(of_structs)
-    schemas.update(_problem_schemas())
+    schemas.update(_model_schemas(ProblemDetails, Campaign, Revert, OverrideIn))
     components["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer"},
         "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -59,16 +63,16 @@ def _document(app: FastAPI) -> dict[str, Any]:
     return document
 
 
-def _problem_schemas() -> dict[str, Any]:
-    schema = ProblemDetails.model_json_schema(ref_template=_REF.replace("{name}", "{model}"))
-    return {**schema.pop("$defs", {}), "ProblemDetails": schema}
+def _model_schemas(*models: type[BaseModel]) -> dict[str, Any]:
+    """Schemas of what is taken or answered without FastAPI's knowing."""
+    asked: list[tuple[type[BaseModel], JsonSchemaMode]] = [(model, "validation") for model in models]
+    _, made = models_json_schema(asked, ref_template=_REF.replace("{name}", "{model}"))
+    definitions: dict[str, Any] = made["$defs"]
+    return definitions
 
 
 def _finish(path: str, operation: dict[str, Any]) -> None:
     """Errors of an operation are problems; it takes a key, or none where the api has none."""
-    if "x-request-body" in operation:
-        # FastAPI would merge it with the bare object that the route takes and checks itself.
-        operation["requestBody"] = operation.pop("x-request-body")
     responses = operation["responses"]
     # FastAPI announces a 422 with its own shape for everything that has a parameter.
     if "422" in responses:

@@ -145,3 +145,16 @@ def test_requirements_are_pinned_without_addresses(name: str) -> None:
     lines = [line for line in (ROOT / name).read_text().splitlines() if line and not line.startswith(("#", "-r "))]
     wrong = [line for line in lines if not re.fullmatch(r"[a-z0-9.\-]+(\[[a-z]+\])?==[0-9][0-9a-z.]*", line)]
     assert not wrong, f"write name==version: {wrong}"
+
+
+def test_bodies_of_requests_are_read_in_one_place() -> None:
+    """Whoever reads a body elsewhere reads it before the key, or without a limit."""
+    reading = re.compile(r"request\.(body|json|form|stream|receive)\(|\bBody\(|\bForm\(|\bUploadFile\b")
+    wrong = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in sorted((ROOT / "api").rglob("*.py"))
+        if path.parent.name != "body"
+        for line in path.read_text().splitlines()
+        if reading.search(line)
+    ]
+    assert not wrong, f"call api.body.read_body, or depend on api.body.json_body: {wrong}"

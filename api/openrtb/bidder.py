@@ -52,7 +52,7 @@ class Bidder:
         arrived_ms = self.now_ms()
         try:
             request = decode_request(body)
-        except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             metrics.NO_BIDS.labels(NoBid.INVALID_REQUEST.name.lower()).inc()
             identifier = _id_of(body)
             return None if identifier is None else _no_bid(identifier, NoBid.INVALID_REQUEST, str(error))
@@ -173,6 +173,6 @@ def _id_of(body: bytes) -> str | None:
     """The request's id when that much of it can be read."""
     try:
         loaded = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
     return str(loaded["id"]) if isinstance(loaded, dict) and "id" in loaded else None

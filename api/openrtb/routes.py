@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api.auth import ApiKeys
+from api.body import BID, read_body
 from api.collector import write
 from api.openrtb import metrics
 from api.openrtb.bidder import Bidder
@@ -20,8 +21,6 @@ from api.wiring import Wiring
 from ingest.admission import admit
 from schemas import topics
 
-# The largest requests of real exchanges are a few kilobytes.
-REQUEST_BYTES_MAX: Final = 256 * 1024
 _JSON: Final = {"Content-Type": "application/json", "x-openrtb-version": "2.6"}
 
 
@@ -31,9 +30,7 @@ def openrtb_routes(wiring: Wiring, bidder: Callable[[], Bidder], keys: ApiKeys) 
     async def bid(request: Request) -> Response:
         began = time.perf_counter()
         caller = keys.caller(request, request.query_params.get("key"))
-        body = await request.body()
-        if len(body) > REQUEST_BYTES_MAX:
-            return Response(status_code=413)
+        body = await read_body(request, caller.org_id, BID)
         answer = bidder().answer(body, caller.org_id)
         metrics.SECONDS.observe(time.perf_counter() - began)
         return Response(status_code=400) if answer is None else Response(answer, headers=_JSON)

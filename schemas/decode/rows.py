@@ -27,18 +27,14 @@ from schemas.events import (
     EventType,
     Lead,
 )
+from schemas.nesting import NESTING_MAX, nests_too_deep
 
-# Arrays and objects within one another; a fixed bound, so that the answer does not depend on the caller's stack.
-NESTING_MAX: Final = 64
 # Characters of a refused value that a detail shows.
 _SHOWN_MAX: Final = 80
 _EVENT_ID: Final = re.compile(EVENT_ID_PATTERN.removeprefix("^").removesuffix("$"))
 _TYPES: Final = frozenset(kind.wire for kind in EventType)
 _LEAD_TEXTS: Final = ("email", "name", "phone", "company", "source")
 _LISTED: Final = {"channel": CHANNELS, "platform": PLATFORMS}
-# Possessive, and an unterminated string matches as well: linear whatever the line holds.
-_STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+[\\"]?', re.DOTALL)
-_NOT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 _decoder = msgspec.json.Decoder()
 
@@ -180,22 +176,10 @@ _CHECKS: Final[dict[str, _Check]] = {
 _KNOWN_IN_LEAD: Final = frozenset(Lead.__struct_fields__)
 
 
-def _depth(raw: bytes) -> int:
-    """How deep arrays and objects nest in well-formed JSON; some number for anything else."""
-    depth = deepest = 0
-    for byte in _STRINGS.sub(b"", raw).translate(None, _NOT_BRACKETS):
-        if byte in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif byte in b"]}":
-            depth -= 1
-    return deepest
-
-
 def _parsed(raw: bytes) -> dict[str, Any] | Refused:
     if len(raw) > EVENT_BYTES_MAX:
         return Refused(Reject.TOO_LARGE, "", f"is {len(raw)} bytes long, more than {EVENT_BYTES_MAX}")
-    if raw.count(b"[") + raw.count(b"{") > NESTING_MAX and _depth(raw) > NESTING_MAX:
+    if nests_too_deep(raw):
         return Refused(Reject.MALFORMED_JSON, "", f"nests deeper than {NESTING_MAX}")
     try:
         raw.decode()
