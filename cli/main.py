@@ -16,6 +16,7 @@ from cli.doctor.command import doctor
 from cli.explain import explain
 from cli.flow import flow
 from cli.replay import app as replay
+from cli.schemas import schemas
 from cli.simulate import simulate
 from cli.store import store
 from cli.topics import app as topics
@@ -47,6 +48,7 @@ app.add_typer(dlq, name="dlq")
 app.command("flow")(flow)
 app.add_typer(backtest, name="backtest")
 app.command("simulate")(simulate)
+app.command("schemas")(schemas)
 app.add_typer(bench, name="bench")
 app.add_typer(replay, name="replay")
 app.add_typer(topics, name="topics")
