@@ -28,11 +28,12 @@ LIMIT {limit:UInt64}
 """
 _DECISIONS: Final = """
 SELECT decision_id, org_id, campaign_id, kind, reason, toUnixTimestamp64Milli(ts) AS ts_ms,
-    toUnixTimestamp64Milli(effective) AS effective_ms, before, after, inputs, policy, mode, expected, undo, cause_event
+    toUnixTimestamp64Milli(effective) AS effective_ms, before, after, inputs, policy, mode, expected, undo, cause_event,
+    sequence
 FROM decisions FINAL
 WHERE org_id = {org_id:String} AND campaign_id = {campaign_id:String}
     AND ts >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') AND ts < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')
-ORDER BY ts DESC, decision_id
+ORDER BY if(sequence > 0, sequence, toUInt64(toUnixTimestamp64Milli(decisions.ts)) * 4096) DESC, decision_id
 LIMIT {limit:UInt64}
 """
 _TODAY: Final = """
@@ -76,7 +77,7 @@ class KpiReader:
         return self._rows(_WINDOWS, span | named)
 
     def decisions(self, org_id: str, campaign_id: str, from_ms: int, to_ms: int, limit: int) -> list[dict[str, Any]]:
-        """Decisions caused in [from_ms, to_ms), newest first; `before`, `after`, `inputs`, `undo` are JSON."""
+        """Decisions caused in [from_ms, to_ms), the last taken first; `before`, `after`, `inputs`, `undo` are JSON."""
         span = {"from_ms": from_ms, "to_ms": to_ms, "limit": limit}
         return self._rows(_DECISIONS, span | {"org_id": org_id, "campaign_id": campaign_id})
 

@@ -11,8 +11,9 @@ FROM
         countIf(type = 'impression') AS impressions, countIf(type = 'click') AS clicks,
         countIf(type = 'conversion') AS conversions, countIf(type = 'lead') AS leads,
         sum(cost_micros) AS spend_micros, sum(revenue_micros) AS revenue_micros,
-        uniqExactIf(multiIf(user_id != '', ('u', user_id, ''), device_id != '', ('d', device_id, ''),
-            ('a', ip, user_agent)), user_id != '' OR device_id != '' OR ip != '' OR user_agent != '') AS reach,
+        -- Nobody was reached without an impression, as in the dataflow.
+        least(impressions, uniqExactIf(multiIf(user_id != '', ('u', user_id, ''), device_id != '', ('d', device_id, ''),
+            ('a', ip, user_agent)), user_id != '' OR device_id != '' OR ip != '' OR user_agent != '')) AS reach,
         count() AS version, toDateTime(min(stored_at)) AS stored_at
     FROM
     (

@@ -143,11 +143,13 @@ class EventFeed:
         return noted >= RECONCILE_MOMENTS or self._clock() - self._late_since_s >= RECONCILE_S
 
     def _reconcile(self, client: Client) -> None:
-        self._zones.refresh()
+        zones_changed = bool(self._zones.refresh())
         work = Reconciliation(client, raw_ttl_days=self._raw_ttl_days, day_bounds=self._zones.day_bounds)
         for campaign in list(self._late):
             metrics.RECONCILED.inc(work.recompute(*campaign, self._late[campaign]))
             del self._late[campaign]
+        if zones_changed and (removed := work.mend_days()):
+            _log.warning("%d daily rows were cut by another time zone and are counted again", removed)
         self._late_since_s = None
 
     def _commit(self) -> None:

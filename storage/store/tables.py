@@ -99,6 +99,7 @@ def decision_table(records: Sequence[bytes]) -> pa.Table:
         "expected": texts(lambda row: _json(row.expected)),
         "undo": texts(lambda row: "" if row.undo is None else _json(row.undo)),
         "cause_event": texts(lambda row: row.cause_event or ""),
+        "sequence": pa.array([row.sequence for row in rows], pa.uint64()),
     }
     return pa.table(columns)
 

@@ -168,3 +168,10 @@ def test_hours_of_the_week_are_local(server: Server, filled: Database) -> None:
     found = [(row["campaign_id"], row["weekday"], row["hour"]) for row in answer(server, filled, 15)]
     # Monday from 00:00 UTC on is Monday from 01:00 on in Berlin.
     assert found == [("c0", 1, 1), ("c1", 1, 0)]
+
+
+def test_the_state_of_a_campaign_is_its_newest_decision(server: Server, filled: Database) -> None:
+    (row,) = answer(server, filled, 18)
+    assert (row["campaign_id"], row["state"], row["state_reason"], row["cpm_bid"]) == (
+        "c1", "paused", "daily_budget_reached", 1.3,
+    )  # fmt: skip
