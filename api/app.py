@@ -37,6 +37,7 @@ from api.problems import Problem
 from api.serving import MemoryServing
 from api.wiring import OpenRtb, Wiring
 from ingest.fair_share import FairShare
+from ingest.new_names import NewNames
 from storage.serving_fold import spendable_of
 
 _PARTS: Final = (
@@ -84,6 +85,7 @@ def create_app(wiring: Wiring) -> FastAPI:
     )
     app.state.wiring = wiring
     app.state.body_work = work
+    app.state.new_names = NewNames(lambda org_id, name: app.state.following.roster.is_defined(org_id, name))
     app.add_middleware(HoldsBodies, room=FairShare(ROOM_BYTES_MAX))
     problems.install(app)
     openapi.install(app)

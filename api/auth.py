@@ -11,6 +11,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from api.problems import Problem
+from api.write_keys import NO_WRITE_KEYS, WriteKeys, WriteScope, page_of
 from schemas.events import DEFAULT_ORG
 
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -29,13 +30,24 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
+class Sender:
+    """Who sends events: an organisation, which campaigns it may name, and whether it may say what they cost."""
+
+    org_id: str
+    money: bool = True
+    # None: every campaign.
+    scope: WriteScope | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ApiKeys:
     """The keys that are valid, each with its organisation."""
 
     pairs: tuple[tuple[bytes, str], ...] = ()
+    writers: WriteKeys = NO_WRITE_KEYS
 
     @classmethod
-    def parse(cls, text: str) -> ApiKeys:
+    def parse(cls, text: str, writers: WriteKeys = NO_WRITE_KEYS) -> ApiKeys:
         """From comma-separated `key:organisation` pairs; raises ValueError that never shows a key.
 
         >>> ApiKeys.parse("k1:acme, k2:acme").pairs
@@ -47,7 +59,17 @@ class ApiKeys:
             if not (colon and key and org_id):
                 raise ValueError(f"PENSTOCK_API_KEYS: entry {place} is not key:organisation")
             pairs.append((key.encode(), org_id))
-        return cls(tuple(pairs))
+        if writers.pairs and not pairs:
+            raise ValueError("PENSTOCK_WRITE_KEYS needs PENSTOCK_API_KEYS: without them no key is asked for")
+        full = {key for key, _ in pairs}
+        if any(key in full for key, _ in writers.pairs):
+            raise ValueError("PENSTOCK_WRITE_KEYS: one of the keys is in PENSTOCK_API_KEYS, too; make another")
+        return cls(tuple(pairs), writers)
+
+    @property
+    def organisations(self) -> frozenset[str]:
+        """Everybody who has a key."""
+        return frozenset(org_id for _, org_id in self.pairs) | {scope.organisation for _, scope in self.writers.pairs}
 
     def org_of(self, key: bytes) -> str | None:
         """The key's organisation; takes as long for a wrong key as for a right one."""
@@ -64,12 +86,64 @@ class ApiKeys:
             return Caller(DEFAULT_ORG, _user(connection) or "local")
         key = _key(connection) or key_in_query
         org_id = self.org_of(key.encode()) if key is not None else None
+        if key is not None and self.writers.scope_of(key.encode()) is not None:
+            raise Problem(403, "write_only_key", "A write-only key", "This key may send events and nothing else.")
         if key is None or org_id is None:
-            detail = "Send a valid key as `Authorization: Bearer KEY` or `X-API-Key: KEY`."
-            raise Problem(401, "unauthorised", "A valid API key is needed", detail)
+            raise _unauthorised()
         fingerprint = f"key {hashlib.sha256(key.encode()).hexdigest()[:8]}"
         user = _user(connection)
         return Caller(org_id, f"{user} ({fingerprint})" if user else fingerprint)
+
+    def sender(self, connection: HTTPConnection, key_in_query: str | None = None) -> Sender:
+        """Who sends events; raises Problem 401 for a missing or wrong key, 403 for one that must not be used so.
+
+        A full key in an address or in a page of another site is refused: whoever reads the page could change budgets.
+        """
+        if not self.pairs:
+            must_be_local(connection)
+            return Sender(DEFAULT_ORG, money=not is_browser(connection))
+        in_header = _key(connection)
+        key = in_header or key_in_query
+        scope = self.writers.scope_of(key.encode()) if key is not None else None
+        if scope is not None:
+            if not scope.takes_page(page_of(connection)):
+                detail = "This key is bound to the pages of other hosts."
+                raise Problem(403, "foreign_page", "Not from this page", detail)
+            return Sender(scope.organisation, scope.costs, scope)
+        org_id = self.org_of(key.encode()) if key is not None else None
+        if org_id is None:
+            raise _unauthorised()
+        if in_header is None or _is_of_another_site(connection):
+            detail = "This key can change budgets and must not stand in a page; use one of PENSTOCK_WRITE_KEYS."
+            raise Problem(403, "full_key_in_page", "A full key in a page", detail)
+        return Sender(org_id)
+
+
+def _unauthorised() -> Problem:
+    detail = "Send a valid key as `Authorization: Bearer KEY` or `X-API-Key: KEY`."
+    return Problem(401, "unauthorised", "A valid API key is needed", detail)
+
+
+def is_browser(connection: HTTPConnection) -> bool:
+    """Does the request bear the marks of a browser that is not at a page of our own?
+
+    The address bar counts as one, as a link in a mail opens so. Browsers that send no Sec-Fetch-Site (before 2023) are
+    known by their name.
+    """
+    headers = connection.headers
+    fetched_from = headers.get("sec-fetch-site")
+    if fetched_from is not None:
+        return fetched_from != "same-origin"
+    return _is_of_another_site(connection) or headers.get("user-agent", "").startswith("Mozilla/")
+
+
+def _is_of_another_site(connection: HTTPConnection) -> bool:
+    headers = connection.headers
+    if headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+        return True
+    own = headers.get("host", "")
+    pages = (headers.get("origin"), headers.get("referer"))
+    return any(page is not None and page.partition("://")[2].partition("/")[0] != own for page in pages)
 
 
 def must_be_local(connection: HTTPConnection) -> None:
@@ -83,7 +157,9 @@ def must_be_local(connection: HTTPConnection) -> None:
         raise Problem(403, "foreign_host", "Not served under this host name", detail)
     origin = connection.headers.get("origin")
     reads = connection.scope["type"] == "http" and connection.scope["method"] in _READING
-    if origin is not None and not reads and origin.split("://")[-1] != connection.headers.get("host"):
+    site = connection.headers.get("sec-fetch-site")
+    is_foreign = origin is not None and origin.split("://")[-1] != connection.headers.get("host")
+    if not reads and (is_foreign or site in ("cross-site", "same-site")):
         raise Problem(
             403, "foreign_origin", "Not open to other sites", "Without API keys only its own pages may write."
         )
@@ -106,5 +182,13 @@ async def _caller(connection: HTTPConnection) -> Caller:
     return keys.caller(connection)
 
 
+async def _sender(connection: HTTPConnection) -> Sender:
+    keys: ApiKeys = connection.app.state.wiring.keys
+    # A beacon cannot set headers, so that a write-only key may stand in the address.
+    return keys.sender(connection, connection.query_params.get("key"))
+
+
 # What a route takes to know who asks.
 CallerDep = Annotated[Caller, Depends(_caller)]
+# The same for routes that take events and nothing else.
+SenderDep = Annotated[Sender, Depends(_sender)]

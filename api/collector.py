@@ -16,11 +16,12 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 
 from api import metrics
-from api.auth import CallerDep
+from api.auth import Sender, SenderDep
 from api.body import BODY_BYTES_MAX, EVENTS, BodyWork, decompress, read_body, to_lines
 from api.problems import Problem, log_unavailable
+from api.sending import rules_of
 from api.wiring import Wiring
-from ingest.admission import Admitted, admit, encode_letter
+from ingest.admission import Admitted, Rules, admit, encode_letter
 from ingest.group_commit import Backlogged
 from schemas import topics
 from schemas.log import LogUnavailableError
@@ -41,13 +42,17 @@ class LineError(msgspec.Struct):
     detail: str
 
 
-class Collected(msgspec.Struct):
-    """What became of a request's lines; blank lines are not counted."""
+class Collected(msgspec.Struct, omit_defaults=True):
+    """What became of a request's lines; blank lines are not counted.
+
+    `letters_dropped` is there when some of the refused are not among the dead letters, of which there are too many.
+    """
 
     accepted: int
     rejected: int
     errors: list[LineError]
     errors_truncated: bool
+    letters_dropped: int = 0
 
 
 router = APIRouter(prefix="/api/v1", tags=["collector"])
@@ -68,6 +73,7 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     202: {"description": "Some events were accepted and are durable.", "content": _COLLECTED},
     400: {"description": "No event was accepted, or the body cannot be read.", "content": _COLLECTED | _PROBLEM},
     401: {"description": "No valid API key.", "content": _PROBLEM},
+    403: {"description": "Not with this key from this page.", "content": _PROBLEM},
     408: {"description": "The body came too slowly.", "content": _PROBLEM},
     413: {"description": "Too many bytes or lines.", "content": _PROBLEM},
     415: {"description": "Unsupported content type or encoding.", "content": _PROBLEM},
@@ -77,14 +83,15 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
 
 
 @router.post("/events", status_code=202, responses=_ANSWERS, openapi_extra={"requestBody": _BODY})
-async def post_events(request: Request, caller: CallerDep) -> Response:
+async def post_events(request: Request, sender: SenderDep) -> Response:
     """Take events: 202 when any was accepted, 400 when none. Sending a request again is harmless: event ids tell."""
     wiring: Wiring = request.app.state.wiring
     try:
-        body = await read_body(request, caller.org_id, EVENTS)
+        await must_be_within_rate(wiring, sender.org_id)
+        body = await read_body(request, sender.org_id, EVENTS)
         began = time.perf_counter()
-        admitted = await _admitted(request, caller.org_id, body)
-        await must_be_within_rate(wiring, caller.org_id, admitted)
+        admitted = await _admitted(request, sender, body)
+        await must_be_within_rate(wiring, sender.org_id, admitted)
         await write(wiring, admitted)
     except Problem as problem:
         metrics.REQUESTS_REFUSED.labels(problem.code).inc()
@@ -93,17 +100,17 @@ async def post_events(request: Request, caller: CallerDep) -> Response:
     return _answer(admitted)
 
 
-async def _admitted(request: Request, org_id: str, body: bytes) -> Admitted:
+async def _admitted(request: Request, sender: Sender, body: bytes) -> Admitted:
     """The body's events; a large or compressed body is taken apart in a thread, for as long as the sender waits."""
     headers = request.headers
     work = partial(
-        _admit, request.app.state.wiring, org_id, body,
+        _admit, request.app.state.wiring, sender.org_id, rules_of(request, sender), body,
         headers.get("content-encoding", ""), headers.get("content-type", ""), request_id(request),
     )  # fmt: skip
     if len(body) <= INLINE_BYTES_MAX and "content-encoding" not in headers:
         return work(lambda: None)
     threads: BodyWork = request.app.state.body_work
-    return await threads.run(request, org_id, work)
+    return await threads.run(request, sender.org_id, work)
 
 
 def request_id(request: Request) -> str:
@@ -112,10 +119,19 @@ def request_id(request: Request) -> str:
     return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
 
 
-async def must_be_within_rate(wiring: Wiring, org_id: str, admitted: Admitted) -> None:
-    """Raises Problem 429 when the organisation sends more than it may."""
-    wait_s = await wiring.rate_limit.take(org_id, admitted.accepted + len(admitted.refused))
+async def must_be_within_rate(wiring: Wiring, org_id: str, admitted: Admitted | None = None) -> None:
+    """Raises Problem 429 when the organisation sends more than it may, 413 for a request that never fits.
+
+    Without what was admitted it only asks, so that a flood costs no more than its heads.
+    """
+    events = admitted.accepted + len(admitted.refused) if admitted is not None else 0
+    most = wiring.rate_limit.request_max
+    if most is not None and events > most:
+        detail = f"At the rate of {org_id} a request takes {most} events; send several."
+        raise Problem(413, "above_rate", "Too many events", detail)
+    wait_s = await wiring.rate_limit.take(org_id, events)
     if wait_s > 0:
+        metrics.ORGANISATION_REFUSED.labels(org_id, "rate").inc()
         detail = f"{org_id} sends more events than it may; send again in {wait_s:.1f} s."
         raise Problem(429, "rate_limited", "Too many events", detail, retry_after_s=math.ceil(wait_s))
 
@@ -123,11 +139,11 @@ async def must_be_within_rate(wiring: Wiring, org_id: str, admitted: Admitted) -
 async def write(wiring: Wiring, admitted: Admitted) -> None:
     """Return when events and dead letters are durable; raises Problem 429 or 503, then the sender sends all again."""
     appends: list[Awaitable[int]] = [
-        wiring.sink.append(topics.EVENTS, partition, records) for partition, records in admitted.records.items()
+        wiring.sink.append(topics.EVENTS, partition, records, owner=admitted.org_id)
+        for partition, records in admitted.records.items()
     ]
-    if admitted.refused:
-        letters = [encode_letter(refused.letter) for refused in admitted.refused]
-        appends.append(wiring.sink.append(topics.DEAD_LETTERS, 0, letters))
+    if letters := _letters(wiring, admitted):
+        appends.append(wiring.sink.append(topics.DEAD_LETTERS, 0, letters, owner=admitted.org_id))
     for outcome in await asyncio.gather(*appends, return_exceptions=True):
         match outcome:
             case Backlogged():
@@ -142,6 +158,17 @@ async def write(wiring: Wiring, admitted: Admitted) -> None:
     _count(admitted)
 
 
+def _letters(wiring: Wiring, admitted: Admitted) -> list[bytes]:
+    """The dead letters that the organisation has room for."""
+    letters = [encode_letter(refused.letter) for refused in admitted.refused]
+    if letters:
+        kept = wiring.letters.kept(admitted.org_id, letters)
+        admitted.letters_dropped = len(letters) - kept
+        metrics.LETTERS_DROPPED.labels(admitted.org_id).inc(admitted.letters_dropped)
+        del letters[kept:]
+    return letters
+
+
 def _count(admitted: Admitted) -> None:
     metrics.EVENTS_ACCEPTED.inc(admitted.accepted)
     if admitted.refused:
@@ -152,6 +179,7 @@ def _count(admitted: Admitted) -> None:
 def _admit(
     wiring: Wiring,
     org_id: str,
+    rules: Rules,
     body: bytes,
     encoding: str,
     content_type: str,
@@ -166,6 +194,7 @@ def _admit(
         now_ms=wiring.now_ms(),
         partitions=wiring.log.partitions(topics.EVENTS),
         source=f"http/{name}",
+        rules=rules,
     )
     if not admitted.records and not admitted.refused:
         raise Problem(400, "empty", "No events", "The body holds no events.")
@@ -178,6 +207,6 @@ def _answer(admitted: Admitted) -> Response:
         for refused in admitted.refused[:ERRORS_MAX]
     ]
     accepted, rejected = admitted.accepted, len(admitted.refused)
-    collected = Collected(accepted, rejected, listed, rejected > len(listed))
+    collected = Collected(accepted, rejected, listed, rejected > len(listed), admitted.letters_dropped)
     status = 202 if accepted else 400
     return Response(msgspec.json.encode(collected), status_code=status, media_type="application/json")

@@ -17,7 +17,7 @@ from schemas.log import Chunk
 
 _log = logging.getLogger(__name__)
 
-# About 1 kB each in memory.
+# Of all organisations, about 1 kB each in memory.
 DECISIONS_MAX: Final = 50_000
 
 
@@ -54,17 +54,17 @@ class DecisionArchive(Protocol):
 
 
 class DecisionHistory:
-    """The newest decisions by `Decision.place`."""
+    """The newest decisions by `Decision.place`; when it is full, whoever has most goes without its oldest."""
 
     def __init__(self, size: int = DECISIONS_MAX) -> None:
         self._size = size
-        self._order: list[tuple[int, str]] = []
-        self._by_id: dict[str, Decision] = {}
+        self._orders: dict[str, list[tuple[int, str]]] = {}
+        self._by_id: dict[tuple[str, str], Decision] = {}
         # Some were dropped: what is not here may be in the archive.
         self.overflowed = False
 
     def __len__(self) -> int:
-        return len(self._order)
+        return len(self._by_id)
 
     def take(self, chunk: Chunk) -> None:
         """Take in records of topic `decisions`."""
@@ -77,29 +77,36 @@ class DecisionHistory:
 
     def put(self, decision: Decision) -> None:
         """Take in one decision; one that comes again after a restart of the flow changes nothing."""
-        if decision.decision_id in self._by_id:
+        key = (decision.org_id, decision.decision_id)
+        if key in self._by_id:
             return
-        self._by_id[decision.decision_id] = decision
-        insort(self._order, decision.place)
-        if len(self._order) > self._size:
+        self._by_id[key] = decision
+        insort(self._orders.setdefault(decision.org_id, []), decision.place)
+        if len(self._by_id) > self._size:
             self.overflowed = True
-            # In slices: each removal at the front moves the whole list.
-            dropped = max(1, self._size // 100)
-            for _, decision_id in self._order[:dropped]:
-                del self._by_id[decision_id]
-            del self._order[:dropped]
+            self._drop_some()
+
+    def _drop_some(self) -> None:
+        org_id, order = max(self._orders.items(), key=lambda item: len(item[1]))
+        # In slices: each removal at the front moves the whole list.
+        dropped = max(1, min(self._size, len(order)) // 100)
+        for _, decision_id in order[:dropped]:
+            del self._by_id[org_id, decision_id]
+        del order[:dropped]
+        if not order:
+            del self._orders[org_id]
 
     def get(self, org_id: str, decision_id: str) -> Decision | None:
         """One decision of the organisation, when it is still here."""
-        decision = self._by_id.get(decision_id)
-        return decision if decision is not None and decision.org_id == org_id else None
+        return self._by_id.get((org_id, decision_id))
 
     def find(self, wanted: Wanted) -> list[Decision]:
         """At most `limit` decisions that fit, newest first."""
-        end = len(self._order) if wanted.before is None else bisect_left(self._order, wanted.before)
+        order = self._orders.get(wanted.org_id, [])
+        end = len(order) if wanted.before is None else bisect_left(order, wanted.before)
         found: list[Decision] = []
         for place in range(end - 1, -1, -1):
-            decision = self._by_id[self._order[place][1]]
+            decision = self._by_id[wanted.org_id, order[place][1]]
             if wanted.takes(decision):
                 found.append(decision)
                 if len(found) == wanted.limit:

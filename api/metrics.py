@@ -18,6 +18,10 @@ COLLECT_SECONDS: Final = Histogram(
     "Time to take a request's events, until they are durable.",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
 )
+# Refused lines that no dead letter keeps: the organisation sends more rubbish than its room for it (16 MiB, 64 KiB/s).
+LETTERS_DROPPED: Final = Counter(
+    "penstock_collector_letters_dropped_total", "Refused events without a dead letter.", ["organisation"]
+)
 # Pixels that were answered but not recorded.
 TRACKERS_REFUSED: Final = Counter("penstock_tracker_refused_total", "Pixel and click requests refused.", ["reason"])
 # Changes that people made but the dataflow has not been told of.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
 from api.auth import CallerDep
+from api.fair_map import FairMap
 from api.metrics import BAD_RECORDS
 from schemas import topics
 from schemas.log import Chunk
@@ -17,7 +17,8 @@ from schemas.receipts import Receipt, decode_receipt
 
 _log = logging.getLogger(__name__)
 
-# Pairs of decision and platform object remembered; the least recently heard of goes first.
+# Pairs of decision and platform object remembered, of all organisations; the least recently heard of goes first, of
+# whoever has most.
 RECEIPTS_MAX: Final = 20_000
 PAGE_MAX: Final = 500
 # States that somebody should look at.
@@ -27,16 +28,14 @@ _DONE: Final = frozenset({"applied", "dry_run"})
 # A pause that was refused is made up for by a resume that was not, and the other way round.
 _FIELDS: Final = {"pause": "state", "resume": "state"}
 
-_Field = tuple[str, str, str, str, str, str]
-
 
 class ReceiptBoard:
     """The last receipt of every pair, newest last; fed from topic `receipts`."""
 
     def __init__(self) -> None:
-        self._receipts: OrderedDict[str, Receipt] = OrderedDict()
+        self._receipts = FairMap[Receipt](RECEIPTS_MAX)
         # Offset of the newest decision that is in effect, by field of a platform's object.
-        self._done: OrderedDict[_Field, int] = OrderedDict()
+        self._done = FairMap[int](RECEIPTS_MAX)
 
     def take(self, chunk: Chunk) -> None:
         """Take in records of topic `receipts`."""
@@ -47,33 +46,28 @@ class ReceiptBoard:
                 BAD_RECORDS.labels(topics.RECEIPTS).inc()
                 _log.warning("a record of topic receipts was left out: %s", error)
                 continue
-            self._receipts[receipt.receipt_id] = receipt
-            self._receipts.move_to_end(receipt.receipt_id)
-            if len(self._receipts) > RECEIPTS_MAX:
-                self._receipts.popitem(last=False)
+            self._receipts.put(receipt.org_id, receipt.receipt_id, receipt)
             if receipt.state in _DONE:
                 self._take_done(receipt)
 
     def _take_done(self, receipt: Receipt) -> None:
         place = _field(receipt)
-        self._done[place] = max(receipt.decision_offset, self._done.get(place, 0))
-        self._done.move_to_end(place)
-        if len(self._done) > RECEIPTS_MAX:
-            self._done.popitem(last=False)
+        done = self._done.get(receipt.org_id, place)
+        self._done.put(receipt.org_id, place, max(receipt.decision_offset, done or 0))
 
     def _is_trouble(self, receipt: Receipt) -> bool:
         """It did not take effect, and no newer decision on the same field did either."""
-        return receipt.state in TROUBLED and self._done.get(_field(receipt), -1) < receipt.decision_offset
+        done = self._done.get(receipt.org_id, _field(receipt))
+        return receipt.state in TROUBLED and (done is None or done < receipt.decision_offset)
 
     def find(
         self, org_id: str, *, campaign_id: str | None, decision_id: str | None, troubled: bool, limit: int
     ) -> list[Receipt]:
         """An organisation's receipts that fit, newest first."""
         found: list[Receipt] = []
-        for receipt in reversed(self._receipts.values()):
+        for receipt in self._receipts.newest(org_id):
             fits = (
-                receipt.org_id == org_id
-                and campaign_id in (None, receipt.campaign_id)
+                campaign_id in (None, receipt.campaign_id)
                 and decision_id in (None, receipt.decision_id)
                 and (not troubled or self._is_trouble(receipt))
             )
@@ -84,16 +78,9 @@ class ReceiptBoard:
         return found
 
 
-def _field(receipt: Receipt) -> _Field:
+def _field(receipt: Receipt) -> str:
     kind = _FIELDS.get(receipt.kind, receipt.kind)
-    return (
-        receipt.org_id,
-        receipt.campaign_id,
-        receipt.platform,
-        receipt.account_id,
-        receipt.campaign_ref,
-        kind,
-    )
+    return "\0".join((receipt.campaign_id, receipt.platform, receipt.account_id, receipt.campaign_ref, kind))
 
 
 _LISTED: Final[dict[int | str, dict[str, Any]]] = {

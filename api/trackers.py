@@ -11,11 +11,14 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import RedirectResponse
 
 from api import metrics
+from api.auth import Sender
 from api.collector import must_be_within_rate, request_id, write
 from api.problems import Problem
+from api.sending import rules_of
 from api.wiring import Wiring
 from ingest.admission import Admitted, admit
 from schemas import topics
+from schemas.dead_letters import Reject
 from schemas.events import TEXT_BYTES_MAX
 
 # One transparent pixel, 43 bytes.
@@ -28,7 +31,7 @@ _NUMBERS: Final = frozenset({"ts", "cost_micros", "revenue_micros"})
 
 router = APIRouter(prefix="/api/v1", tags=["trackers"])
 
-_KEY: Final = Query(description="API key; a page cannot send headers with an image.")
+_KEY: Final = Query(description="A write-only key: a page cannot send headers with an image.")
 _PIXEL_ANSWER: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "The pixel, always.", "content": {"image/gif": {}}}
 }
@@ -38,7 +41,8 @@ _PIXEL_ANSWER: Final[dict[int | str, dict[str, Any]]] = {
 async def pixel(request: Request, key: Annotated[str | None, _KEY] = None) -> Response:
     """Record an event (type impression unless named) from the query parameters, which are its fields.
 
-    Always the pixel; header X-Penstock-Reason says why an event was not recorded.
+    Always the pixel; header X-Penstock-Reason says why an event was not recorded, or that it was recorded without
+    its cost.
     """
     reason = await _record(request, "impression", key)
     return Response(PIXEL, media_type="image/gif", headers=_headers(reason))
@@ -70,26 +74,35 @@ async def _record(request: Request, kind: str, key: str | None) -> str | None:
     wiring: Wiring = request.app.state.wiring
     reason: str | None
     try:
-        caller = wiring.keys.caller(request, key)
-        admitted = _admit(request, wiring, caller.org_id, _event(request, kind, wiring.now_ms()))
-        await must_be_within_rate(wiring, caller.org_id, admitted)
+        sender = wiring.keys.sender(request, key)
+        event = _event(request, kind, wiring.now_ms())
+        without = None if sender.money else _without_money(event)
+        admitted = _admit(request, wiring, sender, event)
+        await must_be_within_rate(wiring, sender.org_id, admitted)
         await write(wiring, admitted)
     except Problem as problem:
         reason = problem.code
     else:
-        reason = admitted.refused[0].letter.reason if admitted.refused else None
+        reason = admitted.refused[0].letter.reason if admitted.refused else without
     if reason is not None:
         metrics.TRACKERS_REFUSED.labels(reason).inc()
     return reason
 
 
-def _admit(request: Request, wiring: Wiring, org_id: str, event: dict[str, Any]) -> Admitted:
+def _without_money(event: dict[str, Any]) -> str | None:
+    """Take cost and revenue out of an event; the reason when there was any. The visit itself still counts."""
+    taken = [event.pop(name, None) for name in ("cost_micros", "revenue_micros")]
+    return Reject.COST_NOT_ALLOWED.value if any(taken) else None
+
+
+def _admit(request: Request, wiring: Wiring, sender: Sender, event: dict[str, Any]) -> Admitted:
     return admit(
         msgspec.json.encode(event),
-        org_id=org_id,
+        org_id=sender.org_id,
         now_ms=wiring.now_ms(),
         partitions=wiring.log.partitions(topics.EVENTS),
         source=f"http/{request_id(request)}",
+        rules=rules_of(request, sender),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -13,13 +14,14 @@ from api.landing import LandingHosts
 from api.log_health import LogHealth
 from api.rate_limit import RateLimit, Unlimited
 from control.store import ControlStore
+from ingest.letter_budget import LetterBudget
 from schemas.log import Log
 
 
 class EventSink(Protocol):
     """Takes records of many requests and makes them durable together (`ingest.group_commit.GroupCommit`)."""
 
-    async def append(self, topic: str, partition: int, records: Sequence[bytes]) -> int:
+    async def append(self, topic: str, partition: int, records: Sequence[bytes], *, owner: str = "") -> int:
         """Return once the records are durable; raises Backlogged when too much waits, LogUnavailableError."""
         ...
 
@@ -55,3 +57,4 @@ class Wiring:
     openrtb: OpenRtb | None = None
     version: str = ""
     log_health: LogHealth = field(default_factory=LogHealth)
+    letters: LetterBudget = field(default_factory=lambda: LetterBudget(time.monotonic))

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
+from itertools import islice
 from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
 from api.auth import CallerDep
+from api.fair_map import FairMap
 from schemas.control import DecisionWordRecord, decode_control
 from schemas.log import Chunk
 
 _log = logging.getLogger(__name__)
 
-# Decisions whose last word is remembered; the one spoken of longest ago goes first.
+# Decisions whose last word is remembered, of all organisations; the one spoken of longest ago goes first, of whoever
+# has most.
 WORDS_MAX: Final = 20_000
 PAGE_MAX: Final = 2_000
 
@@ -24,7 +26,7 @@ class WordBoard:
     """The last word on every decision, newest last; fed from topic `control`."""
 
     def __init__(self) -> None:
-        self._words: OrderedDict[tuple[str, str], DecisionWordRecord] = OrderedDict()
+        self._words = FairMap[DecisionWordRecord](WORDS_MAX)
 
     def take(self, chunk: Chunk) -> None:
         """Take in the words among records of topic `control`."""
@@ -36,24 +38,14 @@ class WordBoard:
                 continue
             if not isinstance(record, DecisionWordRecord):
                 continue
-            place = (record.org_id, record.decision_id)
-            last = self._words.get(place)
+            last = self._words.get(record.org_id, record.decision_id)
             if last is not None and last.version > record.version:
                 continue
-            self._words[place] = record
-            self._words.move_to_end(place)
-            if len(self._words) > WORDS_MAX:
-                self._words.popitem(last=False)
+            self._words.put(record.org_id, record.decision_id, record)
 
     def newest(self, org_id: str, limit: int) -> list[DecisionWordRecord]:
         """An organisation's words, newest first."""
-        found: list[DecisionWordRecord] = []
-        for record in reversed(self._words.values()):
-            if record.org_id == org_id:
-                found.append(record)
-                if len(found) == limit:
-                    break
-        return found
+        return list(islice(self._words.newest(org_id), limit))
 
 
 _LISTED: Final[dict[int | str, dict[str, Any]]] = {

@@ -5,11 +5,14 @@ from __future__ import annotations
 import ipaddress
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
 from cli.settings import Settings
+
+# Of each organisation where several share an api and nothing is set; an api takes a multiple of it.
+SHARED_EVENTS_PER_S: Final = 20_000.0
 
 if TYPE_CHECKING:
     from api.rate_limit import RateLimit
@@ -21,12 +24,13 @@ def api() -> None:
     """Serve collector, REST, live WebSocket, dashboard and metrics."""
     from api.auth import ApiKeys
     from api.landing import LandingHosts
+    from api.write_keys import WriteKeys
     from cli.openrtb import openrtb_setup
     from ingest.group_commit import GroupCommit
 
     settings = Settings()
     try:
-        keys = ApiKeys.parse(settings.api_keys)
+        keys = ApiKeys.parse(settings.api_keys, WriteKeys.load(settings.write_keys))
         landing_hosts = LandingHosts.parse(settings.landing_hosts)
         refuse_open_door(settings.host, has_keys=bool(keys.pairs))
         openrtb = openrtb_setup(settings)
@@ -107,7 +111,7 @@ def _serve(settings: Settings, *, log: Log, **parts: Any) -> None:
         version=_version(),
         kpis=history,
         archive=history,
-        rate_limit=_rate_limit(settings),
+        rate_limit=_rate_limit(settings, len(parts["keys"].organisations)),
         **parts,
     )
     uvicorn.run(
@@ -127,14 +131,18 @@ def _serve(settings: Settings, *, log: Log, **parts: Any) -> None:
     )
 
 
-def _rate_limit(settings: Settings) -> RateLimit:
+def _rate_limit(settings: Settings, organisations: int) -> RateLimit:
+    """Who has an api to itself is limited by its machine; who shares one must not be another's outage."""
     from api.rate_limit import MemoryRateLimit, RedisRateLimit, Unlimited
 
-    if not settings.events_per_second:
+    rate = settings.events_per_second
+    if rate is None:
+        rate = SHARED_EVENTS_PER_S if organisations > 1 else 0.0
+    if not rate:
         return Unlimited()
     if settings.redis:
-        return RedisRateLimit(settings.redis, settings.events_per_second)
-    return MemoryRateLimit(settings.events_per_second, time.monotonic)
+        return RedisRateLimit(settings.redis, rate)
+    return MemoryRateLimit(rate, time.monotonic)
 
 
 def _version() -> str:

@@ -27,11 +27,14 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address the api binds to; anything but loopback needs api_keys.")
     port: int = Field(8000, description="Port of the api.")
     api_keys: str = Field("", description="Comma-separated `key:organisation` pairs; empty: loopback only, no key.")
+    write_keys: Path | None = Field(None, description="JSON file of write-only keys for trackers and browsers.")
     public_url: str = Field("", description="Where exchanges reach the api, for notices; empty: host and port.")
     secret: str = Field("", description="Signs OpenRTB notices, the same on every replica; empty: made in data_dir.")
     exchange_rates: Path | None = Field(None, description="JSON file, units of each currency for one US dollar.")
     landing_hosts: str = Field("", description="Comma-separated hosts that /api/v1/click may redirect to.")
-    events_per_second: float = Field(0.0, ge=0, description="Events per second of one organisation; 0: no limit.")
+    events_per_second: float | None = Field(
+        None, ge=0, description="Events per second of one organisation; 0: no limit; empty: 20,000 where several share."
+    )
     kafka: str = Field("", description="Kafka bootstrap servers; empty: the local log in data_dir.")
     kafka_prefix: str = Field("", description="Goes before every topic's name on Kafka.")
     kafka_config: dict[str, str] = Field({}, description="Further librdkafka settings as JSON, such as TLS and SASL.")

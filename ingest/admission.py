@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
+import numpy as np
 
 from schemas.batch import EventBatch
 from schemas.dead_letters import DeadLetter, Reject, dead_letter
@@ -30,13 +32,29 @@ class Refused:
 class Admitted:
     """Records of topic `events` by partition, in the sender's order, and what was refused."""
 
+    org_id: str = DEFAULT_ORG
     records: dict[int, list[bytes]] = field(default_factory=dict)
     refused: list[Refused] = field(default_factory=list)
+    # Of the refused, those that are kept nowhere, as the organisation has used up its room for dead letters.
+    letters_dropped: int = 0
 
     @property
     def accepted(self) -> int:
         """How many lines became events."""
         return sum(map(len, self.records.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a sender may send beyond what any event may be."""
+
+    # Why events of a campaign are refused, None when they are not; asked once a campaign and request.
+    campaign: Callable[[str], tuple[Reject, str] | None] = lambda _: None
+    # May its events carry cost_micros and revenue_micros?
+    money: bool = True
+
+
+_NO_RULES: Final = Rules()
 
 
 class _Envelope(msgspec.Struct):
@@ -48,21 +66,24 @@ _envelope: Final = msgspec.json.Decoder(_Envelope)
 _letter_encoder: Final = msgspec.json.Encoder()
 
 
-def admit(payload: bytes, *, org_id: str, now_ms: int, partitions: int, source: str) -> Admitted:
+def admit(
+    payload: bytes, *, org_id: str, now_ms: int, partitions: int, source: str, rules: Rules = _NO_RULES
+) -> Admitted:
     """Admit the lines of a request: one event a line, blank lines skipped.
 
     Events get the organisation; a line that names another is refused. `source` names the request in dead letters,
-    whose position is its line. Reasons are those of `schemas.decode.decode_row`.
+    whose position is its line. Reasons are those of `schemas.decode.decode_row` and of the rules.
     """
     if payload and not payload.endswith(b"\n"):
         payload += b"\n"
     decoded = decode_chunk(Chunk(_SOURCE, 0, payload, 0, len(payload)), now_ms=now_ms, org_id=org_id)
     request = _Request(payload, org_id, now_ms, source)
-    admitted = Admitted()
+    admitted = Admitted(org_id)
     for letter in decoded.dead:
         position = int(letter.source.rpartition("@")[2])
         admitted.refused.append(request.refuse(position, Reject(letter.reason), letter.field, letter.detail))
-    _place(admitted, request, decoded.batch, partitions)
+    batch = _by_rules(admitted, request, decoded.batch, rules)
+    _place(admitted, request, batch, partitions)
     admitted.refused.sort(key=lambda refused: refused.line)
     return admitted
 
@@ -116,6 +137,24 @@ class _Request:
             self.line(position), reason, field_name, detail, source=source, org_id=self.org_id, ts_ms=self.now_ms
         )
         return Refused(number, letter)
+
+
+def _by_rules(admitted: Admitted, request: _Request, batch: EventBatch, rules: Rules) -> EventBatch:
+    """The events that the rules let through; the others are refused."""
+    verdicts = {name: rules.campaign(name) for name in {key.campaign_id for key in batch.series}}
+    of_code = [verdicts[key.campaign_id] for key in batch.series]
+    kept = np.array([verdict is None for verdict in of_code], dtype=np.bool_)[batch.series_code]
+    for position, code in zip(batch.position[~kept].tolist(), batch.series_code[~kept].tolist(), strict=True):
+        if (verdict := of_code[code]) is not None:
+            admitted.refused.append(request.refuse(position, verdict[0], "campaign_id", verdict[1]))
+    if not rules.money:
+        for name, column in (("cost_micros", batch.cost_micros), ("revenue_micros", batch.revenue_micros)):
+            rows = kept & (column != 0)
+            kept &= ~rows
+            detail = "is not taken from this sender; send it with a full key, or allow the write key costs"
+            for position in batch.position[rows].tolist():
+                admitted.refused.append(request.refuse(position, Reject.COST_NOT_ALLOWED, name, detail))
+    return batch if kept.all() else batch.take(kept)
 
 
 def _place(admitted: Admitted, request: _Request, batch: EventBatch, partitions: int) -> None:

@@ -1,19 +1,20 @@
-"""Many senders, one fsync: appends that wait for the same partition go to the log together."""
+"""Many senders, one fsync: appends that wait for the same partition go to the log together, owners in turn."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Final
 
+from ingest.fair_share import FairShare
 from schemas.log import Log
 
-# Waiting to be written, a process; at 300 bytes an event about 200,000 events.
-WAITING_BYTES_MAX: Final = 64 * 2**20
+# Waiting to be written, a process. One owner alone gets half: at 300 bytes an event about 200,000 events.
+WAITING_BYTES_MAX: Final = 128 * 2**20
 # One append to the log: large enough for the disk's throughput, small enough for the delay of what waits behind it.
 APPEND_BYTES_MAX: Final = 8 * 2**20
 
@@ -33,6 +34,7 @@ class _Waiting:
 
     records: Sequence[bytes]
     keys: Sequence[str] | None
+    owner: str
     size_bytes: int
     end: Future[int] = field(default_factory=Future)
 
@@ -41,14 +43,33 @@ class _Queue:
     """What waits for one partition, and the signal for its thread."""
 
     def __init__(self, lock: threading.Lock) -> None:
-        self.waiting: deque[_Waiting] = deque()
+        # By owner; whose turn it is comes first.
+        self._turns: OrderedDict[str, deque[_Waiting]] = OrderedDict()
         self.changed = threading.Condition(lock)
+
+    def put(self, waiting: _Waiting) -> None:
+        """Behind what its owner put before."""
+        self._turns.setdefault(waiting.owner, deque()).append(waiting)
+        self.changed.notify()
+
+    def peek(self) -> _Waiting | None:
+        """What `take` would give."""
+        return next(iter(self._turns.values()))[0] if self._turns else None
+
+    def take(self) -> _Waiting:
+        """The oldest of the owner whose turn it is."""
+        owner, its = self._turns.popitem(last=False)
+        waiting = its.popleft()
+        if its:
+            self._turns[owner] = its
+        return waiting
 
 
 class GroupCommit:
     """Coalesces concurrent appends into one `log.append` a partition at a time; a thread for each partition in use.
 
-    A sender's records stay together and in order. The log is not closed with it.
+    A sender's records stay together and in order. Owners (organisations) share the room and take turns, a request
+    each: whoever comes beside a backlog waits for two appends at most. The log is not closed with it.
     """
 
     def __init__(
@@ -60,11 +81,10 @@ class GroupCommit:
         retry_after_s: float = 1.0,
     ) -> None:
         self._log = log
-        self._waiting_bytes_max = waiting_bytes_max
+        self._room = FairShare(waiting_bytes_max)
         self._append_bytes_max = append_bytes_max
         self._retry_after_s = retry_after_s
         self._lock = threading.Lock()
-        self._waiting_bytes = 0
         self._queues: dict[tuple[str, int], _Queue] = {}
         self._threads: list[threading.Thread] = []
         self._closed = False
@@ -72,32 +92,44 @@ class GroupCommit:
     @property
     def waiting_bytes(self) -> int:
         """Bytes that senders wait for, those being written included."""
-        return self._waiting_bytes
+        return self._room.used
 
     async def append(
-        self, topic: str, partition: int, records: Sequence[bytes], *, keys: Sequence[str] | None = None
+        self,
+        topic: str,
+        partition: int,
+        records: Sequence[bytes],
+        *,
+        keys: Sequence[str] | None = None,
+        owner: str = "",
     ) -> int:
         """Like `Log.append`, for coroutines. Raises Backlogged at once, LogUnavailableError after the attempt."""
-        return await asyncio.wrap_future(self.submit(topic, partition, records, keys=keys))
+        return await asyncio.wrap_future(self.submit(topic, partition, records, keys=keys, owner=owner))
 
     def submit(
-        self, topic: str, partition: int, records: Sequence[bytes], *, keys: Sequence[str] | None = None
+        self,
+        topic: str,
+        partition: int,
+        records: Sequence[bytes],
+        *,
+        keys: Sequence[str] | None = None,
+        owner: str = "",
     ) -> Future[int]:
-        """Queue records; the future gives the offset behind their group, or what the log raised. Raises Backlogged."""
+        """Queue records; the future gives the offset behind their group, or what the log raised.
+
+        Raises Backlogged when the room for what waits, or the owner's share of it, is full.
+        """
         for record in records:
             # The log would refuse the whole group for one sender's mistake.
             if b"\n" in record:
                 raise ValueError(f"{topic}/{partition}: a record holds a newline; a line is one record")
-        waiting = _Waiting(records, keys, sum(map(len, records)) + len(records))
+        waiting = _Waiting(records, keys, owner, sum(map(len, records)) + len(records))
         with self._lock:
             if self._closed:
                 raise RuntimeError("appended after close")
-            if self._waiting_bytes > 0 and self._waiting_bytes + waiting.size_bytes > self._waiting_bytes_max:
-                raise Backlogged(self._waiting_bytes, self._retry_after_s)
-            self._waiting_bytes += waiting.size_bytes
-            queue = self._queue(topic, partition)
-            queue.waiting.append(waiting)
-            queue.changed.notify()
+            if not self._room.take(owner, waiting.size_bytes):
+                raise Backlogged(self._room.used, self._retry_after_s)
+            self._queue(topic, partition).put(waiting)
         return waiting.end
 
     def close(self) -> None:
@@ -125,23 +157,24 @@ class GroupCommit:
                 self._append(topic, partition, group)
             finally:
                 with self._lock:
-                    self._waiting_bytes -= sum(waiting.size_bytes for waiting in group)
+                    for waiting in group:
+                        self._room.give_back(waiting.owner, waiting.size_bytes)
 
     def _next_group(self, queue: _Queue) -> list[_Waiting]:
         """What goes to the log in one append: at least one sender's records; nothing once all is written and closed."""
         with self._lock:
-            queue.changed.wait_for(lambda: queue.waiting or self._closed)
-            waiting = queue.waiting
-            if not waiting:
-                return []
-            group = [waiting.popleft()]
-            size = group[0].size_bytes
-            while waiting and size + waiting[0].size_bytes <= self._append_bytes_max:
+            queue.changed.wait_for(lambda: queue.peek() is not None or self._closed)
+            group: list[_Waiting] = []
+            size = 0
+            while (head := queue.peek()) is not None:
                 # Records with message keys and records without go in appends of their own.
-                if (waiting[0].keys is None) != (group[0].keys is None):
+                fits = size + head.size_bytes <= self._append_bytes_max and (
+                    not group or (head.keys is None) == (group[0].keys is None)
+                )
+                if group and not fits:
                     break
-                group.append(waiting.popleft())
-                size += group[-1].size_bytes
+                group.append(queue.take())
+                size += head.size_bytes
             return group
 
     def _append(self, topic: str, partition: int, group: list[_Waiting]) -> None:

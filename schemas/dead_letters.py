@@ -25,6 +25,9 @@ class Reject(StrEnum):
     TS_OUT_OF_RANGE = "ts_out_of_range"
     TS_IN_FUTURE = "ts_in_future"
     WRONG_ORGANISATION = "wrong_organisation"
+    TOO_MANY_CAMPAIGNS = "too_many_campaigns"
+    FOREIGN_CAMPAIGN = "foreign_campaign"
+    COST_NOT_ALLOWED = "cost_not_allowed"
 
 
 class DeadLetter(msgspec.Struct, kw_only=True):

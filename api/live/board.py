@@ -185,9 +185,9 @@ class Board:
         self.status_seq = self.seq
 
     def _evict(self) -> None:
-        """Drop the campaign that has not changed for the longest time."""
-        holding = [(org_id, org) for org_id, org in self._organisations.items() if org.campaigns]
-        _, organisation = min(holding, key=lambda item: next(iter(item[1].campaigns.values())).seq)
+        """Drop the campaign that has not changed for the longest time, of the organisation that has most."""
+        holding = [org for org in self._organisations.values() if org.campaigns]
+        organisation = min(holding, key=lambda org: (-len(org.campaigns), next(iter(org.campaigns.values())).seq))
         _, entry = organisation.campaigns.popitem(last=False)
         organisation.evicted_seq = entry.seq
         self._campaigns -= 1

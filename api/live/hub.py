@@ -23,7 +23,9 @@ from api.live.protocol import (
     WRITE_TIMEOUT_S,
     configuration,
 )
+from api.metrics import ORGANISATION_REFUSED
 from api.tail import follow
+from ingest.fair_share import FairShare
 from schemas import topics
 from schemas.decisions import decode_decision
 from schemas.live import FlowStatus, LiveFrame, LiveRecord, StoreStatus, decode_live
@@ -48,7 +50,7 @@ class LiveHub:
         self._log: Final = log
         self._version: Final = version
         self._pace: Final = Pace(heartbeat_s, write_timeout_s)
-        self._clients_max: Final = clients_max
+        self._room: Final = FairShare(clients_max)
         self._clients: set[LiveClient] = set()
         self._behind: set[str] = set()
         self._ends: dict[str, int] = {}
@@ -130,9 +132,12 @@ class LiveHub:
         """One browser of one organisation, from accepting it to its end."""
         protocol = PROTOCOL if PROTOCOL in socket.scope["subprotocols"] else None
         await socket.accept(subprotocol=protocol)
-        if len(self._clients) >= self._clients_max:
+        if not self._room.take(org_id, 1):
             metrics.REFUSED.labels("too_many").inc()
-            await socket.close(CLOSE_TOO_MANY, f"this server takes {self._clients_max} live clients; try again later")
+            ORGANISATION_REFUSED.labels(org_id, "live_clients").inc()
+            mine, all_clients = self._room.held(org_id), self._room.total
+            reason = f"your organisation has {mine} of this server's {all_clients} live clients; try again later"
+            await socket.close(CLOSE_TOO_MANY, reason)
             return
         config = configuration(self.session, self._version, self._pace.heartbeat_s)
         client = LiveClient(socket, self.board, org_id, config, self._pace)
@@ -147,6 +152,7 @@ class LiveHub:
             await client.run()
         finally:
             self._clients.discard(client)
+            self._room.give_back(org_id, 1)
             metrics.CLIENTS.dec()
 
     def _resume_seq(self, socket: WebSocket, org_id: str) -> int:

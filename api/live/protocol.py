@@ -14,7 +14,8 @@ PROTOCOL: Final = "penstock.live.1"
 # A browser sends its API key as a second subprotocol, since it cannot set headers; a query would end up in logs.
 KEY_PREFIX: Final = "key."
 
-CLIENTS_MAX: Final = 256
+# Of all organisations; one alone may have half (`ingest.fair_share`).
+CLIENTS_MAX: Final = 512
 MESSAGE_BYTES_MAX: Final = 64 * 1024
 SUBSCRIPTION_MAX: Final = 1_000
 # Frames of changes a second. A person reads no faster, and a burst becomes one frame.

@@ -26,6 +26,10 @@ class Roster:
         """The organisation's campaigns that could be shown."""
         return list(self._campaigns.get(org_id, {}).values())
 
+    def is_defined(self, org_id: str, campaign_id: str) -> bool:
+        """Has anybody defined the campaign, whatever its status?"""
+        return (org_id, campaign_id) in self._versions
+
     def get(self, org_id: str, campaign_id: str) -> Campaign | None:
         """One campaign; None when it has no creatives, is archived or unknown."""
         return self._campaigns.get(org_id, {}).get(campaign_id)

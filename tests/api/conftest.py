@@ -87,5 +87,5 @@ class RefusingSink:
     def __init__(self, error: Exception) -> None:
         self._error = error
 
-    async def append(self, topic: str, partition: int, records: Sequence[bytes]) -> int:
+    async def append(self, topic: str, partition: int, records: Sequence[bytes], *, owner: str = "") -> int:
         raise self._error

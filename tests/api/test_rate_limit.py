@@ -6,7 +6,10 @@ import asyncio
 
 import pytest
 
-from api.rate_limit import BURST_S, MemoryRateLimit, RateLimit, RedisRateLimit
+from api.auth import ApiKeys
+from api.rate_limit import BURST_S, DEBT_S, MemoryRateLimit, RateLimit, RedisRateLimit
+from cli.api import _rate_limit
+from cli.settings import Settings
 from tests.api.conftest import NOW_MS, Apis
 from tests.support.ports import free_ports
 
@@ -29,8 +32,40 @@ async def test_a_burst_goes_through_and_what_follows_waits(limit: RateLimit) -> 
 
 
 async def test_a_large_request_goes_through_whole_and_is_owed(limit: RateLimit) -> None:
-    assert await limit.take("large", 10 * FULL) == 0
-    assert 17 < await limit.take("large", 1) <= 18.2
+    assert limit.request_max is not None
+    assert await limit.take("large", limit.request_max) == 0
+    assert DEBT_S - BURST_S - 1 < await limit.take("large", 1) <= DEBT_S - BURST_S + 0.2
+
+
+def test_a_request_that_would_owe_for_longer_is_refused_and_owes_nothing(apis: Apis) -> None:
+    api = apis.start(rate_limit=MemoryRateLimit(1.0, lambda: 0.0))
+    body = b'{"event_id":"e1","type":"click","campaign_id":"c","ts":%d}\n' % NOW_MS
+    answer = api.post(body * 11, content_type="text/plain")
+    assert (answer.status_code, answer.json()["type"]) == (413, "urn:penstock:problem:above_rate")
+    assert api.post(body).status_code == 202
+
+
+async def test_a_flood_is_refused_before_its_bodies_are_read(apis: Apis) -> None:
+    api = apis.start(rate_limit=MemoryRateLimit(1.0, lambda: 0.0))
+    body = b'{"event_id":"e1","type":"click","campaign_id":"c","ts":%d}\n' % NOW_MS
+    api.post(body * 6, content_type="text/plain")
+    answer = api.post(b"[", content_type="application/json", content_encoding="gzip")
+    assert answer.status_code == 429
+
+
+@pytest.mark.parametrize(
+    ("keys", "rate", "limited"),
+    [("", None, False), ("a:one,b:one", None, False), ("a:one,b:two", None, True), ("a:one,b:two", "0", False),
+     ("", "5", True)],
+    ids=["no_keys", "one_organisation", "several_share", "switched_off", "set"],
+)  # fmt: skip
+def test_organisations_that_share_an_api_are_limited_by_default(
+    keys: str, rate: str | None, *, limited: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if rate is not None:
+        monkeypatch.setenv("PENSTOCK_EVENTS_PER_SECOND", rate)
+    made = _rate_limit(Settings(), len(ApiKeys.parse(keys).organisations))
+    assert (made.request_max is not None) == limited
 
 
 async def test_organisations_do_not_share_a_bucket(limit: RateLimit) -> None:

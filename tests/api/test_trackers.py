@@ -8,6 +8,7 @@ import pytest
 
 from api.auth import ApiKeys
 from api.landing import LandingHosts
+from api.write_keys import WriteKeys, WriteScope
 from schemas.log import LogUnavailableError
 from tests.api.conftest import NOW_MS, Api, Apis, RefusingSink
 
@@ -17,7 +18,7 @@ HOSTS = LandingHosts.parse("shop.example, .example.org")
 def test_the_pixel_is_a_gif_that_no_cache_keeps_and_records_an_impression(api: Api) -> None:
     answer = api.client.get(
         "/api/v1/pixel.gif?campaign_id=shoes&creative_id=k1&cost_micros=1200&utm=x",
-        headers={"user-agent": "Mozilla/5.0", "referer": "https://news.example/"},
+        headers={"user-agent": "Mozilla/5.0", "referer": "http://127.0.0.1/", "sec-fetch-site": "same-origin"},
     )
     assert (answer.status_code, answer.headers["content-type"], len(answer.content)) == (200, "image/gif", 43)
     assert answer.content.startswith(b"GIF89a")
@@ -30,7 +31,7 @@ def test_the_pixel_is_a_gif_that_no_cache_keeps_and_records_an_impression(api: A
         "ts": NOW_MS,
         "ip": "testclient",
         "user_agent": "Mozilla/5.0",
-        "referrer": "https://news.example/",
+        "referrer": "http://127.0.0.1/",
         "campaign_id": "shoes",
         "creative_id": "k1",
         "cost_micros": 1200,
@@ -58,9 +59,10 @@ def test_a_pixel_is_answered_while_the_log_is_away(apis: Apis) -> None:
 
 
 def test_a_pixel_may_carry_its_key_in_the_address(apis: Apis) -> None:
-    api = apis.start(keys=ApiKeys.parse("k1:acme"))
+    writers = WriteKeys(((b"w1", WriteScope(organisation="acme")),))
+    api = apis.start(keys=ApiKeys.parse("k1:acme", writers))
     assert api.client.get("/api/v1/pixel.gif?campaign_id=c").headers["x-penstock-reason"] == "unauthorised"
-    assert "x-penstock-reason" not in api.client.get("/api/v1/pixel.gif?campaign_id=c&key=k1").headers
+    assert "x-penstock-reason" not in api.client.get("/api/v1/pixel.gif?campaign_id=c&key=w1").headers
     (row,) = [json.loads(record) for record in api.events()]
     assert (row["org_id"], "key" in row) == ("acme", False)
 

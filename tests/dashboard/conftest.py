@@ -51,7 +51,7 @@ class LogSink:
     def __init__(self, log: MemoryLog) -> None:
         self._log = log
 
-    async def append(self, topic: str, partition: int, records: Sequence[bytes]) -> int:
+    async def append(self, topic: str, partition: int, records: Sequence[bytes], *, owner: str = "") -> int:
         return self._log.append(topic, partition, records)
 
 

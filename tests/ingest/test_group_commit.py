@@ -126,3 +126,21 @@ async def test_a_sender_that_gave_up_does_not_disturb_the_others() -> None:
     log.open.set()
     assert await stays == 17
     commits.close()
+
+
+async def test_one_owners_backlog_neither_fills_the_room_nor_goes_before_another_owners_append() -> None:
+    log = SlowLog()
+    commits = GroupCommit(log, waiting_bytes_max=1_000, append_bytes_max=100)
+    futures = [commits.submit(EVENTS, 0, [b"f" * 99], owner="flood")]
+    assert log.entered.wait(10)
+    futures += [commits.submit(EVENTS, 0, [b"f" * 99], owner="flood") for _ in range(4)]
+    with pytest.raises(Backlogged):
+        commits.submit(EVENTS, 0, [b"f" * 99], owner="flood")
+    other = commits.submit(EVENTS, 0, [b"other"], owner="other")
+    log.open.set()
+    for future in [*futures, other]:
+        future.result(10)
+    # The append under way, one of the flood's that was next, then the other's.
+    assert log.records(EVENTS).index(b"other") <= 2
+    commits.close()
+    assert commits.waiting_bytes == 0
