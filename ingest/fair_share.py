@@ -6,7 +6,7 @@ from __future__ import annotations
 class FairShare:
     """Grants parts of `total` to owners; not safe to use from several threads.
 
-    An owner may hold as much as is free: dynamic thresholds of Choudhury and Hahne (IEEE/ACM Transactions on
+    An owner may hold as much as stays free: dynamic thresholds of Choudhury and Hahne (IEEE/ACM Transactions on
     Networking 6, 1998) with alpha 1. One owner gets half, two a third each, k a share of 1 / (k + 1), and there is
     always as much left for the next. Owners are forgotten once they hold nothing.
     """
@@ -29,7 +29,7 @@ class FairShare:
         """
         held = self.held(owner)
         # Alone, an owner takes whatever it asks for: what is larger than the room would otherwise never come in.
-        if self.used and held + amount > self.total - self.used:
+        if self.used and held + amount > self.total - self.used - amount:
             return False
         self._held[owner] = held + amount
         self.used += amount
