@@ -7,6 +7,11 @@ from typing import Final
 from prometheus_client import Counter, Gauge, Histogram
 
 ROWS: Final = Counter("penstock_store_rows_total", "Rows that ClickHouse has acknowledged.", ["table"])
+UNWRITTEN: Final = Counter(
+    "penstock_store_unwritten_rows_total", "Rows that were acknowledged and not there; written again.", ["table"]
+)
+AUDITED: Final = Counter("penstock_store_verified_rows_total", "Rows compared again, later.", ["table"])
+REPAIRED: Final = Counter("penstock_store_repaired_rows_total", "Rows missing later, written again.", ["table"])
 INSERT_SECONDS: Final = Histogram(
     "penstock_store_insert_seconds",
     "Time of one insert.",

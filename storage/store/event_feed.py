@@ -14,12 +14,13 @@ from schemas.kpis import Verdicts
 from schemas.log import Log
 from storage import metrics
 from storage.client import Client
-from storage.insert import insert
 from storage.reconcile import Reconciliation
 from storage.store.event_rows import event_table, late_moments
 from storage.store.feed import CHUNK_BYTES, Tail
+from storage.store.fingerprint import EVENTS
 from storage.store.spans import Decided, Spans
 from storage.store.tables import decoded
+from storage.store.verify import Place, write
 from storage.store.zones import Zones
 
 _log = logging.getLogger(__name__)
@@ -38,8 +39,8 @@ _verdict_decoder: Final = msgspec.json.Decoder(Verdicts)
 class EventFeed:
     """Topics `verdicts` and `events` into table `events`; late events' windows are then computed again.
 
-    An offset is committed once its events are stored and their windows reconciled; after a crash what lies behind the
-    commit is stored again, which changes nothing.
+    An offset is committed once its events are seen to be stored and their windows reconciled; after a crash what lies
+    behind the commit is stored again, which changes nothing.
     """
 
     name = "events"
@@ -102,7 +103,7 @@ class EventFeed:
             spans.advance(min(tail.position, decided.next_offset))
             return tail.position > decided.first_offset
         table = event_table(chunk, decided)
-        insert(client, "events", table)
+        write(client, EVENTS, table, Place(chunk.first_offset, chunk.next_offset, chunk.partition))
         self._note_late(late_moments(table))
         done = min(chunk.next_offset, decided.next_offset)
         spans.advance(done)

@@ -15,6 +15,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from schemas.log import Chunk, Log, LogUnavailableError, OffsetGoneError
 from storage import metrics
 from storage.client import Client
+from storage.store.verify import UnwrittenError
 
 _log = logging.getLogger(__name__)
 
@@ -123,7 +124,7 @@ class FeedThread(threading.Thread):
                 more = self._step()
                 failures = 0
                 wait = 0.0 if more else max(0.0, PACE_S - (time.monotonic() - began))
-            except (ClickHouseError, LogUnavailableError, OSError) as error:
+            except (ClickHouseError, LogUnavailableError, OSError, UnwrittenError) as error:
                 wait = BACKOFF_S[min(failures, len(BACKOFF_S) - 1)]
                 failures += 1
                 self._failed(error)

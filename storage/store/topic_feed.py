@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
+import numpy as np
 import pyarrow as pa
 
 from schemas import topics
-from schemas.log import Log
+from schemas.log import Chunk, Log
 from storage.client import Client
-from storage.insert import insert
 from storage.store.feed import CHUNK_BYTES, Tail
+from storage.store.fingerprint import SHAPES
 from storage.store.tables import campaign_table, dead_letter_table, decision_table, kpi_table
+from storage.store.verify import Place, write
+
+# Topic, table, and how records become rows.
+TOPICS: Final = (
+    (topics.KPIS, "kpi_windows", kpi_table),
+    (topics.DECISIONS, "decisions", decision_table),
+    (topics.DEAD_LETTERS, "dead_letters", dead_letter_table),
+    (topics.CONTROL, "campaigns", campaign_table),
+)
 
 
 class TopicFeed:
-    """A single-partition topic into one table: read, insert, commit, in this order."""
+    """A single-partition topic into one table: read, insert, verify, commit, in this order."""
 
     def __init__(self, log: Log, topic: str, table: str, rows: Callable[[Sequence[bytes]], pa.Table]) -> None:
         self.name = table
@@ -28,7 +39,7 @@ class TopicFeed:
         chunk = self._tail.read(CHUNK_BYTES)
         if chunk is None:
             return False
-        insert(client, self._table, self._rows(chunk.records()))
+        write(client, SHAPES[self._table], *topic_rows(self._rows, chunk))
         self._tail.commit(chunk.next_offset)
         self._tail.position = chunk.next_offset
         return len(chunk.payload) > CHUNK_BYTES // 2
@@ -38,11 +49,13 @@ class TopicFeed:
         return self._tail.lag_records()
 
 
+def topic_rows(rows: Callable[[Sequence[bytes]], pa.Table], chunk: Chunk) -> tuple[pa.Table, Place]:
+    """The rows of a chunk, and where they come from."""
+    table = rows(chunk.records())
+    offsets = pa.array(np.full(table.num_rows, chunk.first_offset, np.int64))
+    return table.append_column("log_offset", offsets), Place(chunk.first_offset, chunk.next_offset)
+
+
 def topic_feeds(log: Log) -> list[TopicFeed]:
     """KPI windows, decisions, dead letters and campaign definitions."""
-    return [
-        TopicFeed(log, topics.KPIS, "kpi_windows", kpi_table),
-        TopicFeed(log, topics.DECISIONS, "decisions", decision_table),
-        TopicFeed(log, topics.DEAD_LETTERS, "dead_letters", dead_letter_table),
-        TopicFeed(log, topics.CONTROL, "campaigns", campaign_table),
-    ]
+    return [TopicFeed(log, *topic) for topic in TOPICS]
