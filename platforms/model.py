@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
+from platforms.money import minor_units
 from schemas.campaigns import PlatformLink
 from schemas.decisions import Decision, Kind
 
 # A bid of CPM micros is for a thousand impressions.
 PER_MILLE: Final = 1_000
+# Amounts beyond this are no bid and no budget of anybody: ten billion units.
+AMOUNT_MICROS_MAX: Final = 10**16
+# A click in a million impressions; dividing by less makes a bid of any height.
+CTR_LEAST: Final = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +28,7 @@ class Change:
     currency: str
     decision_id: str
     paused: bool | None = None
-    # CPM in micros; `cpc_micros` where the platform bids per click and the decision knows the click rate.
+    # CPM in micros; `cpc_micros` where the link bids per click: the CPM divided by the decision's click rate.
     bid_micros: int | None = None
     cpc_micros: int | None = None
     daily_budget_micros: int | None = None
@@ -67,6 +73,8 @@ class Retry:
     code: str
     message: str
     after_s: float | None = None
+    # No answer, or one that does not say: the platform may have carried it out, or may do so yet.
+    unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,24 +117,24 @@ class Adapter(Protocol):
         ...
 
 
-def change_of(decision: Decision, link: PlatformLink, currency: str) -> Change | Unsupported:
-    """What a decision means for a linked platform object; pacing and standing are for our own bidder only."""
-    after = decision.after
-    change = Change(Kind(decision.kind), link, currency, decision.decision_id)
-    match decision.kind:
+def changes_of(decision: Decision, link: PlatformLink, currency: str) -> Mapping[str, Change | Unsupported]:
+    """What a decision means for a linked platform object: the change of each field, or why there is none.
+
+    Of two decisions on one field only the newer counts, so a daily and a total budget are two fields. Pacing and
+    standing are for our own bidder only. Raises ValueError when the decision does not hold what its kind needs.
+    """
+    kind, after = Kind(decision.kind), decision.after
+    change = Change(kind, link, currency, decision.decision_id)
+    match kind:
         case Kind.PAUSE | Kind.RESUME:
-            return replace(change, paused=decision.kind == Kind.PAUSE)
+            return {field_of(kind): replace(change, paused=kind == Kind.PAUSE)}
         case Kind.SET_BID:
-            ctr = decision.inputs.get("ctr")
-            cpm = int(after["bid_micros"])
-            cpc = round(cpm / PER_MILLE / ctr) if isinstance(ctr, float) and ctr > 0 else None
-            return replace(change, bid_micros=cpm, cpc_micros=cpc)
+            return {field_of(kind): _bid(change, decision)}
         case Kind.SET_BUDGET:
-            daily, total = after.get("daily_budget_micros"), after.get("total_budget_micros")
-            return replace(change, daily_budget_micros=daily, total_budget_micros=total)
+            return _budgets(change, after)
         case Kind.SET_BID_MODIFIERS:
-            return replace(change, modifiers=after["modifiers"])
-    return Unsupported(f"{decision.kind} is not for ad platforms")
+            return {field_of(kind): replace(change, modifiers=_modifiers(after.get("modifiers")))}
+    return {field_of(kind): Unsupported(f"{kind} is not for ad platforms")}
 
 
 def field_of(kind: str) -> str:
@@ -136,6 +144,48 @@ def field_of(kind: str) -> str:
     (True, 'set_bid')
     """
     return "state" if kind in (Kind.PAUSE, Kind.RESUME) else kind
+
+
+def _bid(change: Change, decision: Decision) -> Change | Unsupported:
+    cpm = _micros(decision.after, "bid_micros")
+    if change.link.bids_per == "thousand":
+        return _payable(replace(change, bid_micros=cpm), cpm)
+    ctr = decision.inputs.get("ctr")
+    if not isinstance(ctr, int | float) or isinstance(ctr, bool) or not CTR_LEAST <= ctr <= 1:
+        return Unsupported("the link bids per click, and the decision knows no click rate yet")
+    cpc = round(cpm / PER_MILLE / ctr)
+    return _payable(replace(change, bid_micros=cpm, cpc_micros=cpc), cpc)
+
+
+def _payable(change: Change, micros: int) -> Change | Unsupported:
+    if minor_units(micros, change.currency) < 1:
+        return Unsupported(f"the bid is less than the smallest amount of {change.currency}")
+    return change
+
+
+def _budgets(change: Change, after: Mapping[str, Any]) -> Mapping[str, Change | Unsupported]:
+    changes: dict[str, Change | Unsupported] = {}
+    if after.get("daily_budget_micros") is not None:
+        changes["set_budget"] = replace(change, daily_budget_micros=_micros(after, "daily_budget_micros"))
+    if after.get("total_budget_micros") is not None:
+        changes["set_total_budget"] = replace(change, total_budget_micros=_micros(after, "total_budget_micros"))
+    return changes or {"set_budget": Unsupported("the decision names no daily or total budget")}
+
+
+def _micros(after: Mapping[str, Any], name: str) -> int:
+    value = after.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= AMOUNT_MICROS_MAX:
+        raise ValueError(f"{name} is no amount of micros above 0")
+    return value
+
+
+def _modifiers(given: Any) -> Mapping[str, float]:
+    if not isinstance(given, dict) or not all(
+        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        for value in given.values()
+    ):
+        raise ValueError("modifiers is no object of numbers")
+    return given
 
 
 def text_at(body: Any, *path: str | int) -> str | None:

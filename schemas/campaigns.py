@@ -90,6 +90,9 @@ class PlatformLink(BaseModel):
     campaign_ref: str
     ad_group_ref: str | None = None
     budget_ref: str | None = None
+    # What the platform object's bid is for: a thousand impressions, or a click (then a bid of CPM micros is divided
+    # by the campaign's click rate).
+    bids_per: Literal["thousand", "click"] = "thousand"
 
 
 class Creative(BaseModel):

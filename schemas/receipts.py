@@ -11,6 +11,8 @@ import msgspec
 class ReceiptState(StrEnum):
     """Where the sending stands."""
 
+    # On its way: written before the first request, so that a kill in between is known after the next start.
+    SENDING = "sending"
     APPLIED = "applied"
     # Made and recorded, not sent: no credentials for the platform.
     DRY_RUN = "dry_run"
@@ -42,7 +44,7 @@ class Receipt(msgspec.Struct, kw_only=True):
 
     receipt_id: str
     decision_id: str
-    # Offset of the decision in topic `decisions`: of two decisions on one field the higher one counts.
+    # Offset of the decision in topic `decisions`: of two decisions on one field the newer one counts.
     decision_offset: int
     org_id: str
     campaign_id: str
@@ -54,6 +56,12 @@ class Receipt(msgspec.Struct, kw_only=True):
     attempts: int
     # Clock of the sender.
     ts_ms: int
+    # The decision's place in its campaign's order, which counts before the offset; 0 in receipts of older versions.
+    decision_sequence: int = 0
+    # The field that it changes; empty in receipts of older versions, where `kind` says it.
+    field: str = ""
+    # `retrying`, `superseded` or `parked` without a clear answer: the platform may carry it out all the same.
+    unknown: bool = False
     # Requests as sent, without credentials: [{"method", "url", "body"}].
     requests: list[dict[str, Any]] = []
     status: int | None = None
