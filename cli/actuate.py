@@ -12,6 +12,7 @@ import typer
 from cli.settings import Settings
 
 if TYPE_CHECKING:
+    from ingest.lease import Lease
     from platforms.sender import Credentials
     from schemas.log import Log
 
@@ -23,6 +24,7 @@ def actuate(
 ) -> None:
     """Take decisions, call ad platforms, record receipts; without credentials platforms run dry."""
     from cli.wiring import open_log
+    from ingest.lease import LeaseHeldError
     from platforms.sender import CredentialsError, read_credentials
 
     settings = Settings()
@@ -36,10 +38,32 @@ def actuate(
         start_http_server(settings.metrics_port + METRICS_PORT_STEP, addr=settings.host)
     armed = ", ".join(sorted(credentials)) or "none, all platforms run dry"
     typer.echo(f"penstock actuate: platforms with credentials: {armed}", err=True)
-    asyncio.run(_run(open_log(settings), credentials, retry_parked))
+    lease = _lease(settings)
+    try:
+        led_to_the_end = asyncio.run(_run(open_log(settings), credentials, retry_parked, lease))
+    except LeaseHeldError as error:
+        typer.echo(f"penstock actuate: {error}; one is enough.", err=True)
+        raise typer.Exit(1) from None
+    finally:
+        lease.release()
+    if not led_to_the_end:
+        typer.echo("penstock actuate: another process has taken over.", err=True)
+        raise typer.Exit(1)
 
 
-async def _run(log: Log, credentials: Credentials, retry_parked: bool) -> None:
+def _lease(settings: Settings) -> Lease:
+    """One process calls the platforms: two would send for one object side by side."""
+    from ingest.lease import FileLease, KafkaLease
+    from schemas import topics
+
+    if not settings.kafka:
+        return FileLease(settings.data_dir / "actuate.lock", "penstock actuate")
+    prefix = settings.kafka_prefix
+    return KafkaLease(settings.kafka, prefix + topics.DECISIONS, f"{prefix}actuate-lease", config=settings.kafka_config)
+
+
+async def _run(log: Log, credentials: Credentials, retry_parked: bool, lease: Lease) -> bool:
+    """Until a signal; False when another process took over."""
     import httpx
 
     from platforms.host import Actuator
@@ -49,10 +73,13 @@ async def _run(log: Log, credentials: Credentials, retry_parked: bool) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    if not await asyncio.to_thread(lease.acquire, lambda: not stop.is_set()):
+        return True
     async with httpx.AsyncClient() as client:
         sender = Sender(credentials, clock_ms=_now_ms, client=client)
         outbox = Outbox(ADAPTERS, frozenset(credentials))
-        await Actuator(log, outbox, sender, _now_ms, retry_parked=retry_parked).run(stop)
+        await Actuator(log, outbox, sender, _now_ms, lease.held, retry_parked=retry_parked).run(stop)
+    return stop.is_set() or lease.held()
 
 
 def _now_ms() -> int:

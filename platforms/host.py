@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
-import msgspec
 from prometheus_client import Counter, Gauge
 
-from platforms.outbox import Outbox, Sending
+from platforms.follower import Follower, readable, skip
+from platforms.outbox import Outbox
+from platforms.restore import Restored, restore
 from platforms.sender import Sender
+from platforms.sending import Sending
 from schemas import topics
 from schemas.campaigns import Campaign
 from schemas.control import CampaignRecord, decode_control
 from schemas.decisions import Decision, Mode, decode_decision
-from schemas.log import Log, LogUnavailableError
-from schemas.receipts import Receipt, ReceiptState, decode_receipt, encode_receipt
+from schemas.log import Chunk, Log, LogUnavailableError
+from schemas.receipts import Receipt, ReceiptState, encode_receipt
 
 GROUP: Final = "actuate"
-READ_BYTES: Final = 1 << 20
 IDLE_S: Final = 0.05
 COMMIT_EVERY_MS: Final = 1_000
 # Waits when the log is away.
 LOG_RETRY_S: Final = 1.0
+# At the end what is in flight may take so long; it is sent again after the next start when it takes longer.
+END_S: Final = 6.0
+
+# Decisions that waited are read for so long before the first is sent; a log that has no more to give costs no more.
+CATCH_UP_MS: Final = 30_000
 
 # Receipts written, by platform and state: RETRYING says that a platform is down or throttles.
 RECEIPTS = Counter("penstock_actuate_receipts", "Receipts written", ["platform", "state"])
@@ -33,143 +40,207 @@ WAITING = Gauge("penstock_actuate_waiting", "Sendings that wait for a platform")
 # Whether each platform has credentials (1) or runs dry (0).
 ARMED = Gauge("penstock_actuate_armed", "Platform has credentials", ["platform"])
 
-
-@dataclass(slots=True)
-class _Position:
-    control: int = 0
-    decisions: int = 0
-    committed: int = -1
-    committed_ms: int = 0
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
 class Actuator:
-    """Follows decisions and brings them into effect until `stop` is set."""
+    """Follows decisions and brings them into effect until `stop` is set.
+
+    The outbox is touched by the event loop only; reading and writing of the log is done in threads.
+    """
 
     log: Log
     outbox: Outbox
     sender: Sender
     clock_ms: Callable[[], int]
+    # False once another process has the lease: nothing more is sent then.
+    leads: Callable[[], bool] = lambda: True
     campaigns: dict[tuple[str, str], Campaign] = field(default_factory=dict)
     # Send once more what was parked after a day of failures.
     retry_parked: bool = False
-    position: _Position = field(default_factory=_Position)
+    # Records taken in and attempts ended, for whoever watches that it goes on.
+    progress: int = 0
+    _control: Follower = field(init=False)
+    _decisions: Follower = field(init=False)
+    _restored: Restored = field(init=False)
+    _committed: tuple[int, int] = (-1, 0)
+    _sendings: set[asyncio.Task[None]] = field(default_factory=set)
+
+    @property
+    def waiting(self) -> int:
+        """Sendings that are not final."""
+        return len(self.outbox.waiting)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`; what is in flight then is finished, what waits is sent after the next start."""
+        """Until `stop`, or until another process leads; what waits then is sent after the next start."""
         for platform in self.outbox.adapters:
             ARMED.labels(platform).set(platform in self.outbox.armed)
-        await self._patiently(self.restore, stop)
-        sendings: set[asyncio.Task[None]] = set()
-        while not stop.is_set():
+        if not await self._start(stop):
+            return
+        while not stop.is_set() and self.leads():
             try:
-                moved = await asyncio.to_thread(self.read)
-                await asyncio.to_thread(self.commit)
-            except LogUnavailableError:
-                await asyncio.sleep(LOG_RETRY_S)
+                moved = await self._read()
+                await self._commit()
+            except LogUnavailableError as error:
+                _log.warning("the log is away: %s", error)
+                await _nap(stop, LOG_RETRY_S)
                 continue
-            due = self.outbox.due(self.clock_ms())
-            for sending in due:
-                task = asyncio.create_task(self._send(sending))
-                sendings.add(task)
-                task.add_done_callback(sendings.discard)
+            sent = self._send_due()
             WAITING.set(len(self.outbox.waiting))
-            if not moved and not due:
-                await asyncio.sleep(IDLE_S)
-        if sendings:
-            await asyncio.wait(sendings)
+            if not moved and not sent:
+                await _nap(stop, IDLE_S)
+        await self._end()
 
-    def restore(self) -> None:
-        """Read control and receipts from the beginning, and where to go on in decisions."""
-        self._read_control()
-        committed = self.log.committed(GROUP, topics.DECISIONS, 0)
-        self.position.decisions = self.log.begin(topics.DECISIONS, 0) if committed is None else committed
-        for receipt in self._last_receipts().values():
-            if self.retry_parked and receipt.state == ReceiptState.PARKED:
-                self.position.decisions = min(self.position.decisions, receipt.decision_offset)
-            else:
-                self.outbox.restore(receipt)
-
-    def _last_receipts(self) -> dict[str, Receipt]:
-        """The last word on every sending, in the order in which sendings were first heard of."""
-        last: dict[str, Receipt] = {}
-        offset = self.log.begin(topics.RECEIPTS, 0)
-        while chunk := self.log.read(topics.RECEIPTS, 0, offset, READ_BYTES):
-            for record in chunk.records():
-                receipt = decode_receipt(record)
-                last[receipt.receipt_id] = receipt
-            offset = chunk.next_offset
-        return last
-
-    def read(self) -> bool:
-        """Take in what is new; False when there was nothing. Decisions wait while the outbox is full."""
-        self._read_control()
-        if self.outbox.full:
+    async def _start(self, stop: asyncio.Event) -> bool:
+        """Read back what is known, then decisions up to the end, so that of a backlog only the newest words go out."""
+        restored = await self._patiently(lambda: restore(self.log, self.outbox, GROUP, self.retry_parked), stop)
+        if restored is None:
             return False
-        chunk = self.log.read(topics.DECISIONS, 0, self.position.decisions, READ_BYTES)
-        if chunk is None:
-            return False
-        offset = chunk.first_offset
-        for index, record in enumerate(chunk.records()):
-            if chunk.offsets is not None:
-                offset = int(chunk.offsets[index])
-            self._take(offset, decode_decision(record))
-            offset += len(record) + 1
-        self.position.decisions = chunk.next_offset
+        self._restored, self._control, self._decisions = restored, restored.control, restored.decisions
+        self._take_control(restored.definitions)
+        restored.definitions = []
+        until = self.clock_ms() + CATCH_UP_MS
+        while self._decisions.offset < restored.end and not self.outbox.full and self.clock_ms() < until:
+            try:
+                moved = await self._read()
+            except LogUnavailableError:
+                moved = False
+            if stop.is_set():
+                return False
+            if not moved:
+                await _nap(stop, IDLE_S)
+        self.outbox.restate_before = 0
+        restored.tell_unheard(self.campaigns, self.outbox.armed)
         return True
 
-    def commit(self) -> None:
+    async def _read(self) -> bool:
+        """Take in what is new; False when there was nothing. Decisions wait while the outbox is full."""
+        moved = False
+        while control := await asyncio.to_thread(self._control.next):
+            self._take_control([control])
+            moved = True
+        if self.outbox.full:
+            return moved
+        decisions = await asyncio.to_thread(self._decisions.next)
+        if decisions is None:
+            return moved
+        self._restored.tell_gaps(self._decisions, decisions)
+        receipts = [receipt for offset, told in _decoded(decisions) for receipt in self._offer(offset, told)]
+        self.progress += 1
+        await self._record(receipts)
+        return True
+
+    def _offer(self, offset: int, decision: Decision) -> list[Receipt]:
+        key = (decision.org_id, decision.campaign_id)
+        campaign = self.campaigns.get(key)
+        if campaign is None or decision.mode != Mode.AUTO:
+            return []
+        self._restored.heard.add(key)
+        try:
+            return self.outbox.offer(offset, decision, campaign, self.clock_ms())
+        except (ValueError, TypeError, KeyError, ArithmeticError) as error:
+            skip(topics.DECISIONS, offset, "senseless", error)
+            return []
+
+    async def _commit(self) -> None:
         """Remember how far every decision is final, once a second."""
         now_ms = self.clock_ms()
-        done = self.outbox.done_before(self.position.decisions)
-        if done == self.position.committed or now_ms - self.position.committed_ms < COMMIT_EVERY_MS:
-            return
-        self.log.commit(GROUP, topics.DECISIONS, 0, done)
-        self.position.committed, self.position.committed_ms = done, now_ms
+        done = self.outbox.done_before(self._decisions.offset)
+        committed, committed_ms = self._committed
+        if done != committed and now_ms - committed_ms >= COMMIT_EVERY_MS:
+            await asyncio.to_thread(self.log.commit, GROUP, topics.DECISIONS, 0, done)
+            self._committed = (done, now_ms)
 
-    def _take(self, offset: int, decision: Decision) -> None:
-        campaign = self.campaigns.get((decision.org_id, decision.campaign_id))
-        if campaign is None or decision.mode != Mode.AUTO:
-            return
-        self._record(self.outbox.offer(offset, decision, campaign, self.clock_ms()))
+    def _send_due(self) -> int:
+        due = self.outbox.due(self.clock_ms())
+        for sending in due:
+            task = asyncio.create_task(self._send(sending))
+            self._sendings.add(task)
+            task.add_done_callback(self._sendings.discard)
+        return len(due)
 
     async def _send(self, sending: Sending) -> None:
-        outcome, status = await self.sender.send(sending)
+        try:
+            await self._record([self.outbox.sending(sending)])
+        except LogUnavailableError:
+            # A pause saves money now; without this receipt a kill would only make the next start send it again.
+            _log.warning("sent without its first receipt: the log is away", extra=_named(sending))
+        outcome, status = await self.sender.send(sending, self.leads)
         receipt = self.outbox.answered(sending, outcome, status, self.clock_ms())
+        self.progress += 1
         while True:
             try:
-                await asyncio.to_thread(self._record, [receipt])
+                await self._record([receipt])
                 return
             except LogUnavailableError:
                 await asyncio.sleep(LOG_RETRY_S)
 
-    def _record(self, receipts: list[Receipt]) -> None:
-        if receipts:
-            self.log.append(topics.RECEIPTS, 0, [encode_receipt(receipt) for receipt in receipts])
+    async def _record(self, receipts: list[Receipt]) -> None:
+        if not receipts:
+            return
+        encoded = [encode_receipt(receipt) for receipt in receipts]
+        await asyncio.to_thread(self.log.append, topics.RECEIPTS, 0, encoded)
         for receipt in receipts:
             RECEIPTS.labels(receipt.platform, receipt.state).inc()
+            _tell(receipt)
 
-    def _read_control(self) -> None:
-        offset = max(self.position.control, self.log.begin(topics.CONTROL, 0))
-        while chunk := self.log.read(topics.CONTROL, 0, offset, READ_BYTES):
-            for record in chunk.records():
-                self._define(record)
-            offset = chunk.next_offset
-        self.position.control = offset
+    def _take_control(self, chunks: list[Chunk]) -> None:
+        for chunk in chunks:
+            for _, (key, campaign) in readable(chunk, _definition):
+                if campaign is not None:
+                    self.campaigns[key] = campaign
 
-    def _define(self, record: bytes) -> None:
-        try:
-            control = decode_control(record)
-            if isinstance(control, CampaignRecord):
-                self.campaigns[control.org_id, control.campaign_id] = control.definition()
-        except (msgspec.ValidationError, ValueError):
-            # A foreign writer's bad definition: the flow reports it; here the former one stays in force.
-            return
+    async def _end(self) -> None:
+        if self._sendings:
+            await asyncio.wait(self._sendings, timeout=END_S)
+        for task in self._sendings:
+            task.cancel()
 
-    async def _patiently(self, step: Callable[[], None], stop: asyncio.Event) -> None:
+    async def _patiently(self, step: Callable[[], T], stop: asyncio.Event) -> T | None:
         while not stop.is_set():
             try:
-                await asyncio.to_thread(step)
-                return
-            except LogUnavailableError:
-                await asyncio.sleep(LOG_RETRY_S)
+                return await asyncio.to_thread(step)
+            except LogUnavailableError as error:
+                _log.warning("the log is away: %s", error)
+                await _nap(stop, LOG_RETRY_S)
+        return None
+
+
+def _decoded(chunk: Chunk) -> list[tuple[int, Decision]]:
+    return list(readable(chunk, decode_decision))
+
+
+def _definition(record: bytes) -> tuple[tuple[str, str], Campaign | None]:
+    control = decode_control(record)
+    if not isinstance(control, CampaignRecord):
+        return ("", ""), None
+    return (control.org_id, control.campaign_id), control.definition()
+
+
+async def _nap(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+def _tell(receipt: Receipt) -> None:
+    """What was done, for the process's own log: ids and states, never a request or a credential."""
+    troubled = receipt.state in (ReceiptState.RETRYING, ReceiptState.REJECTED, ReceiptState.PARKED)
+    _log.log(
+        logging.WARNING if troubled else logging.INFO,
+        "%s %s: %s on %s", receipt.kind, receipt.decision_id, receipt.state, receipt.platform,
+        extra={
+            "decision_id": receipt.decision_id, "receipt_id": receipt.receipt_id, "org_id": receipt.org_id,
+            "campaign_id": receipt.campaign_id, "kind": receipt.kind, "platform": receipt.platform,
+            "state": receipt.state, "attempts": receipt.attempts, "status": receipt.status,
+            "error_code": receipt.error_code,
+        },
+    )  # fmt: skip
+
+
+def _named(sending: Sending) -> dict[str, str]:
+    decision = sending.decision
+    return {"decision_id": decision.decision_id, "org_id": decision.org_id, "campaign_id": decision.campaign_id}

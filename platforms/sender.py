@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -14,8 +15,8 @@ from oauthlib.oauth1 import Client as OAuth1
 from platforms.google import GoogleAds
 from platforms.linkedin import LinkedIn
 from platforms.meta import Meta
-from platforms.model import Adapter, Applied, Outcome, Request, Response, Retry
-from platforms.outbox import Sending
+from platforms.model import Adapter, Applied, Outcome, Rejected, Request, Response, Retry
+from platforms.sending import Sending
 from platforms.tiktok import TikTok
 from platforms.x import X
 
@@ -30,8 +31,15 @@ NEEDED: Final[Mapping[str, frozenset[str]]] = {
     "linkedin": frozenset({"access_token"}),
     "twitter": frozenset({"consumer_key", "consumer_secret", "access_token", "access_token_secret"}),
 }
+# For one request, from connecting to the last byte of its answer.
 TIMEOUT_S: Final = 20.0
 MESSAGE_MAX: Final = 1_000
+# Answers of platforms are a few kilobytes; more than this is none of theirs.
+ANSWER_BYTES_MAX: Final = 1 << 20
+# Failures in which nothing was sent.
+_NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+# After these answers a platform, or a gateway before it, may still carry the request out.
+_MAY_FOLLOW: Final = frozenset({408, 500, 502, 503, 504})
 
 Credentials = Mapping[str, Mapping[str, str]]
 
@@ -64,24 +72,40 @@ def read_credentials(path: Path | None) -> Credentials:
 class Sender:
     """Sends over HTTP with the platform's credentials."""
 
-    def __init__(self, credentials: Credentials, *, clock_ms: Callable[[], int], client: httpx.AsyncClient) -> None:
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        clock_ms: Callable[[], int],
+        client: httpx.AsyncClient,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
         self._credentials = credentials
         self._clock_ms = clock_ms
         self._client = client
+        self.timeout_s = timeout_s
 
-    async def send(self, sending: Sending) -> tuple[Outcome, int | None]:
-        """Send the requests in order; the first outcome that is not Applied ends it."""
+    async def send(self, sending: Sending, go_on: Callable[[], bool] = lambda: True) -> tuple[Outcome, int | None]:
+        """Send the requests in order; the first outcome that is not Applied ends it. Raises nothing.
+
+        `go_on` is asked before each request: False when another process has taken over.
+        """
         adapter = ADAPTERS[sending.link.platform]
         outcome: Outcome = Applied()
         status: int | None = None
         for request in sending.requests:
+            if not go_on():
+                return Retry("handed_over", "another penstock actuate has taken over"), None
             try:
-                response = await self._one(adapter, request)
-            except httpx.HTTPError as error:
-                return Retry("unreachable", type(error).__name__), None
+                response = await asyncio.wait_for(self._one(adapter, request), self.timeout_s)
+            except (httpx.HTTPError, TimeoutError, ConnectionError) as error:
+                return Retry("unreachable", type(error).__name__, unknown=not isinstance(error, _NOT_SENT)), None
+            except Exception as error:
+                # What no platform can have seen: an address or a value that makes no request. The words may hold it.
+                return Rejected("cannot_send", f"the request cannot be made: {type(error).__name__}"), None
             outcome, status = adapter.read_response(response), response.status
             if not isinstance(outcome, Applied):
-                return _bounded(outcome), status
+                return _bounded(outcome, status), status
         return outcome, status
 
     async def _one(self, adapter: Adapter, request: Request) -> Response:
@@ -92,11 +116,11 @@ class Sender:
         headers = {**request.headers, **adapter.auth_headers(credentials)}
         if adapter.platform == "twitter":
             headers |= _signature(credentials, request.method, url)
-        answer = await self._client.request(
-            request.method, url, headers=headers, json=request.body, data=request.form, timeout=TIMEOUT_S
-        )
-        names = {name.lower(): value for name, value in answer.headers.items()}
-        return Response(answer.status_code, names, _parsed(answer), self._clock_ms())
+        async with self._client.stream(
+            request.method, url, headers=headers, json=request.body, data=request.form, timeout=self.timeout_s
+        ) as answer:
+            names = {name.lower(): value for name, value in answer.headers.items()}
+            return Response(answer.status_code, names, _parsed(await _body(answer)), self._clock_ms())
 
 
 def _signature(credentials: Mapping[str, str], method: str, url: str) -> Mapping[str, str]:
@@ -110,14 +134,24 @@ def _signature(credentials: Mapping[str, str], method: str, url: str) -> Mapping
     return {str(name): str(value) for name, value in headers.items()}
 
 
-def _parsed(answer: httpx.Response) -> Any:
+async def _body(answer: httpx.Response) -> bytes:
+    body = b""
+    async for part in answer.aiter_bytes():
+        body += part
+        if len(body) > ANSWER_BYTES_MAX:
+            break
+    return body
+
+
+def _parsed(body: bytes) -> Any:
     try:
-        return answer.json()
-    except ValueError:
-        return answer.text[:MESSAGE_MAX]
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return body[:MESSAGE_MAX].decode(errors="replace")
 
 
-def _bounded(outcome: Outcome) -> Outcome:
-    if isinstance(outcome, Applied):
-        return outcome
-    return replace(outcome, message=outcome.message[:MESSAGE_MAX])
+def _bounded(outcome: Retry | Rejected, status: int) -> Outcome:
+    bounded = replace(outcome, message=outcome.message[:MESSAGE_MAX], code=outcome.code[:MESSAGE_MAX])
+    if isinstance(bounded, Retry) and status in _MAY_FOLLOW:
+        return replace(bounded, unknown=True)
+    return bounded

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -21,7 +22,7 @@ from platforms.sender import ADAPTERS, Sender
 from schemas import topics
 from schemas.campaigns import PlatformLink
 from schemas.decisions import Decision, Kind, encode_decision
-from tests.platforms.test_actuator import KEYS, LINKS, log_with, pause, receipts
+from tests.platforms.test_actuator import KEYS, log_with, pause, receipts
 from tests.support.memory_log import MemoryLog
 
 SECRET = "not-to-be-seen"
@@ -52,7 +53,7 @@ class World:
 
     def overlaps(self) -> int:
         ordered = sorted(self.spans)
-        return sum(later[0] < earlier[1] for earlier, later in zip(ordered, ordered[1:], strict=False))
+        return sum(later[0] < earlier[1] for earlier, later in itertools.pairwise(ordered))
 
 
 @pytest.fixture
@@ -97,8 +98,11 @@ class Running:
         return self
 
     async def until(self, state: str, count: int) -> None:
+        await self.condition(lambda: sum(receipt.state == state for receipt in receipts(self.log)) >= count)
+
+    async def condition(self, holds: Callable[[], bool]) -> None:
         deadline = time.monotonic() + 30
-        while sum(receipt.state == state for receipt in receipts(self.log)) < count:
+        while not holds():
             assert time.monotonic() < deadline, receipts(self.log)
             if self.task.done():
                 self.task.result()
@@ -145,9 +149,7 @@ async def test_a_record_it_cannot_read_is_left_out_with_its_place(
     log.append(topics.DECISIONS, 0, [encode_decision(word(1))])
     with caplog.at_level(logging.WARNING):
         async with Running(log, url) as running:
-            while not there.state:
-                assert not running.task.done(), running.task.result()
-                await asyncio.sleep(0.01)
+            await running.condition(lambda: bool(there.state))
     assert there.state == ["DISABLE"]
     assert f"{topic}/0" in caplog.text
 
@@ -167,9 +169,7 @@ async def test_a_decision_that_says_nothing_sensible_is_left_out(world: tuple[st
     url, there = world
     log = log_with([TIKTOK], broken, word(2))
     async with Running(log, url) as running:
-        while not there.state:
-            assert not running.task.done(), running.task.result()
-            await asyncio.sleep(0.01)
+        await running.condition(lambda: bool(there.state))
     assert there.state == ["DISABLE"]
 
 
@@ -178,8 +178,7 @@ async def test_a_successor_waits_for_the_end_of_what_it_supersedes(world: tuple[
     there.delays = [0.5]
     log = log_with([TIKTOK], word(1, Kind.RESUME))
     async with Running(log, url) as running:
-        while not any(running.actuator.outbox.due(0)) and not there.delays == []:
-            await asyncio.sleep(0.01)
+        await running.condition(lambda: not there.delays)
         log.append(topics.DECISIONS, 0, [encode_decision(word(2))])
         await running.until("applied", 2)
     assert there.state == ["ENABLE", "DISABLE"]
@@ -191,10 +190,8 @@ async def test_fields_of_one_object_are_not_sent_side_by_side(world: tuple[str, 
     there.delays = [0.3, 0.3, 0.3]
     log = log_with([TIKTOK], word(1, Kind.RESUME), word(2, Kind.SET_BID, bid_micros=2_000_000))
     async with Running(log, url) as running:
-        while there.delays != [0.3, 0.3]:
-            await asyncio.sleep(0.01)
+        await running.condition(lambda: len(there.delays) == 2)
         log.append(topics.DECISIONS, 0, [encode_decision(word(3, Kind.SET_BUDGET, daily_budget_micros=90_000_000))])
         log.append(topics.DECISIONS, 0, [encode_decision(word(4))])
         await running.until("applied", 4)
     assert there.overlaps() == 0
-    assert LINKS
