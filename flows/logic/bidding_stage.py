@@ -51,6 +51,8 @@ _JUMP_MS: Final = 60_000
 # So many reporting delays after a pause all that was under way has come in; to what came a margin is added.
 _SETTLED_AFTER: Final = 1.5
 _SETTLED_MARGIN: Final = 1.25
+# Fewer clicks say nothing about the click rate: the error of a rate from ten is a third of it.
+CLICKS_MIN: Final = 10
 PORTFOLIO_MS: Final = 3_600_000
 _WEEK_MS: Final = 7 * 86_400_000
 _STANDING: Final = (Kind.HALT, Kind.PROCEED)
@@ -98,17 +100,27 @@ class BiddingStage:
         if steering.controller is None:
             steering.controller = first_state(bidding)
             steering.counted = self._counters(slot)
-        return self._words.first_bid(slot, steering, bidding, self.clock_ms(slot))
+        return self._with_click_rate(slot, self._words.first_bid(slot, steering, bidding, self.clock_ms(slot)))
 
     def override(self, slot: int, record: OverrideRecord) -> list[Decision]:
         """Take a person's bid over, or lift it."""
-        return self._words.override(slot, self._steering(slot), record, self.clock_ms(slot))
+        decisions = self._words.override(slot, self._steering(slot), record, self.clock_ms(slot))
+        return self._with_click_rate(slot, decisions)
 
     def word(self, slot: int, record: DecisionWordRecord) -> list[Decision]:
         """Do what a person said of a decision."""
         if slot not in self._steerings:
             return []
-        return self._words.say(slot, self._steering(slot), record, self.clock_ms(slot))
+        return self._with_click_rate(slot, self._words.say(slot, self._steering(slot), record, self.clock_ms(slot)))
+
+    def _with_click_rate(self, slot: int, decisions: list[Decision]) -> list[Decision]:
+        """Bids name the campaign's click rate, by which they are divided where a platform bids per click."""
+        impressions, clicks = self._counters(slot)[:2]
+        if clicks >= CLICKS_MIN:
+            for decision in decisions:
+                if decision.kind == Kind.SET_BID.value:
+                    decision.inputs |= {"ctr": round(min(clicks / max(impressions, 1), 1.0), 6)}
+        return decisions
 
     def began(self, slot: int) -> None:
         """The campaign's first event set its clock."""
@@ -266,6 +278,7 @@ class BiddingStage:
         org_id, campaign_id = self._registry.campaigns.key(slot)
         decision = as_decision(proposal, org_id=org_id, campaign_id=campaign_id, mode=mode, effective_ms=clock_ms)
         decision.inputs |= {"version": self._ledger.standing(slot).version}
+        self._with_click_rate(slot, [decision])
         if acts:
             steering.keep(decision)
         else:

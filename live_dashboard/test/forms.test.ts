@@ -78,7 +78,7 @@ describe("a form", () => {
     const [texts] = [linkTexts([{ platform: "tiktok", account_id: "7", campaign_ref: " 8 ", ad_group_ref: null, budget_ref: null }])];
     const errors: Errors = {};
     expect(readLinks([...texts, NEW_LINK], errors)[0]).toEqual({
-      platform: "tiktok", account_id: "7", campaign_ref: "8", ad_group_ref: null, budget_ref: null,
+      platform: "tiktok", account_id: "7", campaign_ref: "8", ad_group_ref: null, budget_ref: null, bids_per: "thousand",
     });
     expect(Object.keys(errors)).toEqual(["platforms.1.account_id", "platforms.1.campaign_ref"]);
     expect(Object.keys(linkTitles(1))).toContain("platforms.0.budget_ref");

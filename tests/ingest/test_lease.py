@@ -23,7 +23,8 @@ def always() -> bool:
 def test_a_second_process_is_refused_with_the_first_one_s_number(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from ingest.lease import FileLease\n"
-        "lease = FileLease(Path(sys.argv[1]), 'penstock actuate'); lease.acquire(lambda: True); print('leads', flush=True)\n"
+        "lease = FileLease(Path(sys.argv[1]), 'penstock actuate')\n"
+        "lease.acquire(lambda: True); print('leads', flush=True)\n"
         "sys.stdin.read()"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "a.lock")]

@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -67,7 +68,8 @@ def world() -> Iterator[tuple[str, World]]:
             self.send_response(200)
             self.send_header("Content-Length", str(len(encoded)))
             self.end_headers()
-            self.wfile.write(encoded)
+            with suppress(BrokenPipeError):
+                self.wfile.write(encoded)
 
         def log_message(self, *_: object) -> None:
             return
@@ -81,19 +83,22 @@ def world() -> Iterator[tuple[str, World]]:
 
 
 class Running:
-    """An actuator over a log, its clock a hundred times as fast as real time; leaves when told."""
+    """An actuator over a log, its clock so many times as fast as real time; leaves when told."""
 
-    def __init__(self, log: MemoryLog, url: str) -> None:
-        self.log, self.url = log, url
+    def __init__(self, log: MemoryLog, url: str, *, speed: int = 100, timeout_s: float = 20.0) -> None:
+        self.log, self.url, self.speed, self.timeout_s = log, url, speed, timeout_s
         self.stop = asyncio.Event()
 
     async def __aenter__(self) -> Running:
         credentials = {"tiktok": {**{key: f"{SECRET}-{key}" for key in KEYS}, "base_url": self.url}}
         loop = asyncio.get_running_loop()
         self.client = httpx.AsyncClient()
-        sender = Sender(credentials, clock_ms=lambda: round(loop.time() * 100_000), client=self.client)
-        outbox = Outbox(ADAPTERS, frozenset(credentials))
-        self.actuator = Actuator(self.log, outbox, sender, lambda: round(loop.time() * 100_000))
+
+        def now_ms() -> int:
+            return round(loop.time() * 1_000 * self.speed)
+
+        sender = Sender(credentials, clock_ms=now_ms, client=self.client, timeout_s=self.timeout_s)
+        self.actuator = Actuator(self.log, Outbox(ADAPTERS, frozenset(credentials)), sender, now_ms)
         self.task = asyncio.create_task(self.actuator.run(self.stop))
         return self
 
@@ -195,3 +200,44 @@ async def test_fields_of_one_object_are_not_sent_side_by_side(world: tuple[str, 
         log.append(topics.DECISIONS, 0, [encode_decision(word(4))])
         await running.until("applied", 4)
     assert there.overlaps() == 0
+
+
+async def test_its_log_names_decisions_and_shows_no_credential(
+    world: tuple[str, World], caplog: pytest.LogCaptureFixture
+) -> None:
+    url, _ = world
+    with caplog.at_level(logging.INFO, logger="platforms"):
+        async with Running(log_with([TIKTOK], word(1)), url) as running:
+            await running.until("applied", 1)
+    told = [
+        (r.__dict__.get("decision_id"), r.__dict__.get("state")) for r in caplog.records if r.name == "platforms.host"
+    ]
+    assert told == [("d1", "sending"), ("d1", "applied")]
+    assert SECRET not in caplog.text + repr([record.__dict__ for record in caplog.records])
+
+
+async def test_an_answer_that_drips_is_given_up_and_the_newest_word_goes_out(world: tuple[str, World]) -> None:
+    url, there = world
+    # Given up after 0.5 s, carried out after 2 s; the minute after which the pause is said again takes 4 s here.
+    there.delays = [2.0]
+    log = log_with([TIKTOK], word(1, Kind.RESUME))
+    async with Running(log, url, speed=15, timeout_s=0.5) as running:
+        await running.condition(lambda: not there.delays)
+        log.append(topics.DECISIONS, 0, [encode_decision(word(2))])
+        await running.condition(lambda: there.state[-2:] == ["ENABLE", "DISABLE"])
+    assert there.state[0] == "DISABLE"
+    [superseded] = [receipt for receipt in receipts(log) if receipt.state == "superseded"]
+    assert (superseded.decision_id, superseded.unknown) == ("d1", True)
+
+
+async def test_what_the_log_can_no_longer_tell_is_named(
+    world: tuple[str, World], caplog: pytest.LogCaptureFixture
+) -> None:
+    url, _ = world
+    log = log_with([TIKTOK], word(1))
+    log.commit(GROUP, topics.DECISIONS, 0, 0)
+    log.drop_before(topics.DECISIONS, 0, log.end(topics.DECISIONS, 0))
+    with caplog.at_level(logging.WARNING):
+        async with Running(log, url) as running:
+            await running.condition(lambda: "no decision left in the log" in caplog.text)
+    assert "default/c" in caplog.text

@@ -141,3 +141,52 @@ def test_only_what_is_final_may_be_committed(outbox: Outbox) -> None:
     assert outbox.done_before(next_offset=9) == 5
     outbox.answered(outbox.due(0)[0], Applied(), 200, 0)
     assert outbox.done_before(next_offset=9) == 9
+
+
+def test_a_link_that_bids_per_click_is_sent_the_cpm_divided_by_the_click_rate(outbox: Outbox) -> None:
+    per_click = CAMPAIGN.model_copy(update={"platforms": [TIKTOK.model_copy(update={"bids_per": "click"})]})
+    bid = decision(0, Kind.SET_BID, bid_micros=2_000_000)
+    bid.inputs["ctr"] = 0.002
+    assert outbox.offer(0, bid, per_click, 0) == []
+    [sending] = outbox.due(0)
+    assert sending.requests[0].body["bid_price"] == 1.0
+
+
+def test_a_link_that_bids_per_thousand_is_sent_the_cpm_whatever_the_click_rate(outbox: Outbox) -> None:
+    bid = decision(0, Kind.SET_BID, bid_micros=2_000_000)
+    bid.inputs["ctr"] = 0.002
+    outbox.offer(0, bid, CAMPAIGN.model_copy(update={"platforms": [TIKTOK]}), 0)
+    assert outbox.due(0)[0].requests[0].body["bid_price"] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("inputs", "micros", "said"),
+    [
+        pytest.param({}, 2_000_000, "no click rate", id="no click rate yet"),
+        pytest.param({"ctr": 0.0}, 2_000_000, "no click rate", id="no clicks"),
+        pytest.param({"ctr": float("nan")}, 2_000_000, "no click rate", id="not a number"),
+        pytest.param({"ctr": 1.0}, 2_000, "smallest amount", id="less than a cent a click"),
+    ],
+)
+def test_a_bid_per_click_that_cannot_be_made_says_why(
+    outbox: Outbox, inputs: dict[str, float], micros: int, said: str
+) -> None:
+    per_click = CAMPAIGN.model_copy(update={"platforms": [TIKTOK.model_copy(update={"bids_per": "click"})]})
+    bid = decision(0, Kind.SET_BID, bid_micros=micros)
+    bid.inputs.update(inputs)
+    [receipt] = outbox.offer(0, bid, per_click, 0)
+    assert receipt.state == "unsupported"
+    assert said in (receipt.message or "")
+
+
+def test_a_daily_budget_does_not_take_the_place_of_a_total_one(outbox: Outbox) -> None:
+    outbox.offer(0, decision(0, Kind.SET_BUDGET, total_budget_micros=900_000_000), CAMPAIGN, 0)
+    assert outbox.offer(1, decision(1, Kind.SET_BUDGET, daily_budget_micros=90_000_000), CAMPAIGN, 0) == []
+    assert len(outbox.waiting) == 2
+
+
+def test_a_pause_goes_before_bids_that_waited_longer(outbox: Outbox) -> None:
+    others = [CAMPAIGN.model_copy(update={"platforms": [TIKTOK.model_copy(update={"campaign_ref": r})]}) for r in "ab"]
+    outbox.offer(0, decision(0, Kind.SET_BID, bid_micros=2_000_000), others[0], 0)
+    outbox.offer(1, decision(1), others[1], 0)
+    assert [sending.decision.decision_id for sending in outbox.due(0)] == ["d1"]

@@ -61,7 +61,7 @@ export const TITLES: Record<string, string> = {
   ...Object.fromEntries(Object.entries(BIDDING_TITLES).map(([name, title]) => [`bidding.${name}`, title])),
 };
 
-export type LinkTexts = { [Name in keyof PlatformLink]: string };
+export type LinkTexts = { [Name in keyof Required<PlatformLink>]: string };
 
 export const LINK_TITLES: Record<keyof LinkTexts, string> = {
   platform: "Platform",
@@ -69,13 +69,14 @@ export const LINK_TITLES: Record<keyof LinkTexts, string> = {
   campaign_ref: "Campaign there",
   ad_group_ref: "Ad group there",
   budget_ref: "Budget there",
+  bids_per: "Bid is for a",
 };
 const LINK_FIELDS = Object.keys(LINK_TITLES) as (keyof LinkTexts)[];
 
-export const NEW_LINK: LinkTexts = { platform: "google", account_id: "", campaign_ref: "", ad_group_ref: "", budget_ref: "" };
+export const NEW_LINK: LinkTexts = { platform: "google", account_id: "", campaign_ref: "", ad_group_ref: "", budget_ref: "", bids_per: "thousand" };
 
 export function linkTexts(links: PlatformLink[]): LinkTexts[] {
-  return links.map((link) => Object.fromEntries(LINK_FIELDS.map((name) => [name, link[name] ?? ""])) as LinkTexts);
+  return links.map((link) => Object.fromEntries(LINK_FIELDS.map((name) => [name, link[name] ?? NEW_LINK[name]])) as LinkTexts);
 }
 
 export function readLinks(texts: LinkTexts[], errors: Errors): PlatformLink[] {

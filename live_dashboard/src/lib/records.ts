@@ -24,6 +24,8 @@ export interface PlatformLink {
   /** What carries the bid and the budget, where that is another object than the campaign. */
   ad_group_ref: string | null;
   budget_ref: string | null;
+  /** What the bid there is for: "thousand" impressions or a "click". */
+  bids_per?: string;
 }
 
 export interface Definition {
@@ -76,7 +78,7 @@ export interface Said {
   changed_ms: number;
 }
 
-export type ReceiptState = "applied" | "dry_run" | "retrying" | "rejected" | "parked" | "superseded" | "unsupported";
+export type ReceiptState = "sending" | "applied" | "dry_run" | "retrying" | "rejected" | "parked" | "superseded" | "unsupported";
 
 /** What became of a decision on one object of an ad platform. */
 export interface PlatformReceipt {

@@ -6,6 +6,7 @@ import { campaignHref } from "../lib/route";
 import { Notice } from "./parts";
 
 const LOOKS: Record<ReceiptState, { tone: string; sign: string; text: string; explain: string }> = {
+  sending: { tone: "bg-line text-text", sign: "→", text: "sending", explain: "It is on its way" },
   applied: { tone: "bg-good-soft text-good", sign: "✓", text: "applied", explain: "The platform has taken the change" },
   dry_run: { tone: "bg-accent-soft text-accent", sign: "◌", text: "dry run", explain: "No credentials: the requests were recorded and not sent" },
   retrying: { tone: "bg-warn-soft text-warn", sign: "↻", text: "retrying", explain: "It failed and is tried again" },

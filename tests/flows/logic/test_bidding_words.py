@@ -171,3 +171,12 @@ def test_a_word_on_a_decision_that_nobody_knows_changes_nothing() -> None:
     for said in ("approve", "reject", "undo", "shout"):
         made.say(word(said, stranger))
     assert len(made.decisions) == count
+
+
+def test_bids_name_the_click_rate_once_there_is_one() -> None:
+    made = market()
+    assert [d for d in bids(made) if "ctr" in d.inputs] == []
+    made.run(240)
+    made.say(bid_override(2_000_000, 1))
+    rate = made.decisions[-1].inputs["ctr"]
+    assert 0 < rate < 1
