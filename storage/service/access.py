@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from storage.service.engine import DATABASE, Call, Connections
+from storage.service.engine import DATABASE, Call
 from storage.service.errors import (
     ACCESS_DENIED,
     AUTHENTICATION_FAILED,
@@ -82,27 +82,24 @@ class ReadingOnly:
     files, and clauses that the embedded engine acts on as a client would. So the engine's own parser says which
     statement it is and which functions and tables it names, and the statement that runs is the one it has parsed."""
 
-    def __init__(self, connections: Connections) -> None:
-        self._connections = connections
-        with connections.borrowed() as connection:
-            names = connection.query("SELECT lower(name) FROM system.table_functions", "TSVRaw").bytes().decode()
+    def __init__(self, connection: Any) -> None:
+        names = connection.query("SELECT lower(name) FROM system.table_functions", "TSVRaw").bytes().decode()
         self._refused = (frozenset(names.split()) - _HARMLESS) | _REACHING
 
-    def checked(self, call: Call) -> Call:
+    def checked(self, connection: Any, call: Call) -> Call:
         """The call in the parser's words; raises ServiceError (READONLY, ACCESS_DENIED, or the parser's)."""
         if call.settings:
             name = next(iter(call.settings))
             raise refused(READONLY, f"Cannot modify '{name}' setting in readonly mode.")
         if call.statement.rows_format is not None:
             raise refused(READONLY, "analyst: Cannot execute query in readonly mode.")
-        with self._connections.borrowed() as connection:
-            try:
-                text = self._parsed(connection, call.statement)
-                self._allow(self._tree(connection, text, call.parameters))
-            except ServiceError:
-                raise
-            except Exception as error:
-                raise from_engine(error) from error
+        try:
+            text = self._parsed(connection, call.statement)
+            self._allow(self._tree(connection, text, call.parameters))
+        except ServiceError:
+            raise
+        except Exception as error:
+            raise from_engine(error) from error
         call.statement = statement(text.encode(), b"")
         call.database = DATABASE if call.database == "default" else call.database
         return call

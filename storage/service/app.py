@@ -6,11 +6,12 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from starlette.applications import Starlette
+from starlette.formparsers import MultiPartException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
@@ -18,14 +19,17 @@ from starlette.routing import Route
 
 from storage.service import compression, errors
 from storage.service.access import ReadingOnly, User, authenticated
-from storage.service.answers import AnswerResponse, Lane
+from storage.service.answers import AnswerResponse, disconnected
+from storage.service.bodies import Room
 from storage.service.door import Door
-from storage.service.engine import Answer, Call, run
-from storage.service.errors import ServiceError
+from storage.service.engine import leaves_state, run
+from storage.service.errors import ServiceError, refused
+from storage.service.lanes import Lane
+from storage.service.outlet import ClientGone, Opening, Outlet
 from storage.service.requests import accepted_encoding, call_of, received
 
-# A request's body; one insert of the store is a tenth of it.
-BODY_BYTES_MAX: Final = 512 * 2**20
+# A request's body, unpacked; one insert of the store is a fifth of it.
+BODY_BYTES_MAX: Final = 256 * 2**20
 READER_BODY_BYTES_MAX: Final = 2**20
 
 _CONTENT_TYPES: Final = {
@@ -45,13 +49,22 @@ _CONTENT_TYPES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
+class Desk:
+    """What a user works with: threads for statements, room for bodies."""
+
+    lane: Lane
+    room: Room
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
-    """The users, and what each works with."""
+    """The users, and what each works with. `stop` ends a running statement by its mark, and does not wait."""
 
     users: Mapping[str, User]
-    lanes: Mapping[str, Lane]
+    desks: Mapping[str, Desk]
     reading_only: ReadingOnly
     version: str
+    stop: Callable[[str], None]
 
 
 def app_of(service: Service) -> Starlette:
@@ -68,6 +81,8 @@ def app_of(service: Service) -> Starlette:
             return _failure(service, error, query_id)
         except ClientDisconnect:
             return Response(status_code=499)
+        except (ClientGone, UnicodeDecodeError, MultiPartException) as error:
+            return _failure(service, refused(errors.BAD_ARGUMENTS, f"The request cannot be read: {error}"), query_id)
 
     return Starlette(
         routes=[
@@ -81,44 +96,75 @@ def app_of(service: Service) -> Starlette:
 
 async def _answer(service: Service, request: Request, query_id: str) -> Response:
     user = authenticated(service.users, request.headers, request.query_params)
-    parameters, body = await received(request, READER_BODY_BYTES_MAX if user.reads_only else BODY_BYTES_MAX)
-    if not parameters.get("query") and not body:
-        return PlainTextResponse("Ok.\n")
-    lane = service.lanes[user.name]
-    encoding = request.headers.get("content-encoding", "")
+    desk = service.desks[user.name]
+    with desk.room.share() as share:
+        bytes_max = READER_BODY_BYTES_MAX if user.reads_only else BODY_BYTES_MAX
+        parameters, body = await received(request, bytes_max, share)
+        if not parameters.get("query") and not body:
+            return PlainTextResponse("Ok.\n")
+        mark = f"penstock-{uuid.uuid4().hex}"
+        encoding = accepted_encoding(request, parameters)
+        outlet = Outlet(lambda: desk.lane.wanted)
 
-    def start() -> tuple[Call, Answer]:
-        call = call_of(request, parameters, compression.decompressed(body, encoding), changes=not user.reads_only)
-        return call, run(lane.connections, service.reading_only.checked(call) if user.reads_only else call)
+        def work(connection: Any, outlet: Outlet) -> bool:
+            plain = compression.decompressed(body, request.headers.get("content-encoding", ""), bytes_max, share.take)
+            call = call_of(request, parameters, plain, changes=not user.reads_only)
+            call.mark = mark
+            if user.reads_only:
+                service.reading_only.checked(connection, call)
+            run(connection, call, outlet, compression.packer(encoding))
+            return leaves_state(call)
 
-    began = time.perf_counter()
-    with lane.place() as place:
-        call, answer = await asyncio.get_running_loop().run_in_executor(lane.executor, start)
-        headers = _headers(call, answer, query_id, time.perf_counter() - began)
-        return AnswerResponse(
-            lane, answer, headers, accepted_encoding(request, parameters), leave=place.pop_all().close
-        )
+        began = time.perf_counter()
+        desk.lane.submit(work, outlet, share.give_back)
+        share.kept = True
+    opening = await _opened(request, outlet, lambda: service.stop(mark))
+    headers = _headers(opening, query_id, time.perf_counter() - began)
+    if encoding is not None:
+        headers["Content-Encoding"] = encoding
+    return AnswerResponse(outlet, headers, left=lambda: service.stop(mark))
 
 
-def _headers(call: Call, answer: Answer, query_id: str, elapsed_s: float) -> dict[str, str]:
+async def _opened(request: Request, outlet: Outlet, stop: Callable[[], None]) -> Opening:
+    """The answer's beginning. Raises what the statement failed with, and ClientDisconnect when nobody waits for it."""
+    gone: asyncio.Future[Any] = asyncio.ensure_future(disconnected(request.receive))
+    opened: asyncio.Future[Any] = outlet.opened
+    try:
+        await asyncio.wait([gone, opened], return_when=asyncio.FIRST_COMPLETED)
+        if outlet.opened.done():
+            return outlet.opened.result()
+    finally:
+        gone.cancel()
+        if not outlet.opened.done():
+            outlet.leave()
+            stop()
+    raise ClientDisconnect
+
+
+def _headers(opening: Opening, query_id: str, elapsed_s: float) -> dict[str, str]:
     counts = ("read_rows", "read_bytes", "written_rows", "written_bytes", "total_rows_to_read", "result_rows")
-    summary = {name: str(answer.summary.get(name, 0)) for name in counts}
+    summary = {name: str(opening.summary.get(name, 0)) for name in counts}
     summary["elapsed_ns"] = str(round(elapsed_s * 1e9))
     headers = {
         "X-ClickHouse-Query-Id": query_id,
         "X-ClickHouse-Timezone": "UTC",
         "X-ClickHouse-Server-Display-Name": "penstock-chdb",
         "X-ClickHouse-Summary": json.dumps(summary, separators=(",", ":")),
-        "Content-Type": _CONTENT_TYPES.get(call.output_format, "text/plain; charset=UTF-8"),
+        "Content-Type": _CONTENT_TYPES.get(opening.output_format, "text/plain; charset=UTF-8"),
     }
-    if call.statement.rows_format is None and (call.statement.reads or answer.head != [b""]) and answer.head:
-        headers["X-ClickHouse-Format"] = call.output_format
+    if opening.has_result:
+        headers["X-ClickHouse-Format"] = opening.output_format
     return headers
 
 
 def _failure(service: Service, error: ServiceError, query_id: str) -> Response:
     text = f"{error}" if "(version " in str(error) else f"{error} (version {service.version} (chDB))"
-    headers = {"X-ClickHouse-Exception-Code": str(error.code), "X-ClickHouse-Query-Id": query_id}
+    # Of a refused body the rest is not read.
+    headers = {
+        "X-ClickHouse-Exception-Code": str(error.code),
+        "X-ClickHouse-Query-Id": query_id,
+        "Connection": "close",
+    }
     if error.code == errors.TOO_MANY_SIMULTANEOUS_QUERIES:
         headers["Retry-After"] = "1"
     return PlainTextResponse(f"{text}\n", status_code=error.status, headers=headers)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Protocol
 
 import lz4.frame
 import zstandard
+from backports import zstd
 
+from storage.service.bodies import too_large
 from storage.service.errors import INCORRECT_DATA, UNKNOWN_COMPRESSION_METHOD, refused
 
 
@@ -45,32 +46,106 @@ _COMPRESSORS: Final[dict[str, Callable[[], Any]]] = {
 }
 
 
-def _unzstd(body: bytes) -> bytes:
-    return zstandard.ZstdDecompressor().decompressobj(read_across_frames=True).decompress(body)
+# What a compressor may ask a reader to remember: 8 MiB, as much as every decoder must offer.
+_ZSTD_WINDOW_LOG_MAX: Final = 23
+# Fed to a decompressor at once, and taken from it at once.
+_STEP_BYTES: Final = 64 * 1024
+# A body is one member, or one a block for parallel packers; millions of empty ones are an attack.
+_MEMBERS_MAX: Final = 10_000
 
 
-_DECOMPRESSORS: Final[dict[str, Callable[[bytes], bytes]]] = {
-    "lz4": lz4.frame.decompress,
-    "zstd": _unzstd,
-    "gzip": gzip.decompress,
-    "x-gzip": gzip.decompress,
-    "deflate": zlib.decompress,
+class _Inflater(Protocol):
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes | None: ...
+
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+
+
+class _Zlib:
+    """zlib's decompressor, which keeps what it could not hand over apart, as one that keeps it itself."""
+
+    def __init__(self, window: int) -> None:
+        self._inner = zlib.decompressobj(window)
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inner.unused_data
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        return self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
+
+
+def _members(body: bytes, made: Callable[[], _Inflater]) -> Iterator[bytes]:
+    """The body's members unpacked, in pieces of at most _STEP_BYTES."""
+    at, members = 0, 0
+    while at < len(body) or not members:
+        members += 1
+        if members > _MEMBERS_MAX:
+            raise ValueError(f"more than {_MEMBERS_MAX} members")
+        inflater = made()
+        while not inflater.eof:
+            fed = body[at : at + _STEP_BYTES]
+            at += len(fed)
+            piece = inflater.decompress(fed, _STEP_BYTES)
+            yield piece
+            # Much may come of little: take it all before feeding more.
+            while len(piece) == _STEP_BYTES and not inflater.eof:
+                piece = inflater.decompress(b"", _STEP_BYTES)
+                yield piece
+            if not fed and not inflater.eof:
+                raise EOFError("it ends in the middle")
+        at -= len(inflater.unused_data or b"")
+
+
+def _zstd_inflater() -> _Inflater:
+    options = {int(zstd.DecompressionParameter.window_log_max): _ZSTD_WINDOW_LOG_MAX}
+    inflater: _Inflater = zstd.ZstdDecompressor(options=options)
+    return inflater
+
+
+def _lz4_inflater() -> _Inflater:
+    inflater: _Inflater = lz4.frame.LZ4FrameDecompressor()
+    return inflater
+
+
+_PIECES: Final[dict[str, Callable[[bytes], Iterator[bytes]]]] = {
+    "lz4": lambda body: _members(body, _lz4_inflater),
+    "zstd": lambda body: _members(body, _zstd_inflater),
+    "gzip": lambda body: _members(body, lambda: _Zlib(_GZIP_WINDOW)),
+    "x-gzip": lambda body: _members(body, lambda: _Zlib(_GZIP_WINDOW)),
+    "deflate": lambda body: _members(body, lambda: _Zlib(zlib.MAX_WBITS)),
 }
 
 
-def decompressed(body: bytes, encoding: str) -> bytes:
-    """The body without its Content-Encoding; raises ServiceError on an unknown one or on a broken body."""
+def decompressed(body: bytes, encoding: str, bytes_max: int, take: Callable[[int], None] = lambda _: None) -> bytes:
+    """The body without its Content-Encoding, unpacked piece by piece; `take` is told of each piece before the next.
+
+    Raises ServiceError on an unknown encoding, on a broken body, and on one that would be larger than `bytes_max`.
+    """
     name = encoding.strip().lower()
     if name in ("", "identity"):
         return body
-    if name not in _DECOMPRESSORS:
-        raise refused(
-            UNKNOWN_COMPRESSION_METHOD, f"Content-Encoding {encoding}: use one of {', '.join(_DECOMPRESSORS)}."
-        )
+    if name not in _PIECES:
+        raise refused(UNKNOWN_COMPRESSION_METHOD, f"Content-Encoding {encoding[:40]}: use one of {', '.join(_PIECES)}.")
+    pieces: list[bytes] = []
+    size = 0
     try:
-        return _DECOMPRESSORS[name](body)
-    except (OSError, EOFError, RuntimeError, zlib.error, zstandard.ZstdError) as error:
+        for piece in _PIECES[name](body):
+            size += len(piece)
+            if size > bytes_max:
+                raise too_large(bytes_max)
+            take(len(piece))
+            pieces.append(piece)
+    except (OSError, EOFError, RuntimeError, ValueError, zlib.error, zstd.ZstdError) as error:
         raise refused(INCORRECT_DATA, f"The body is not {name}: {error}.") from error
+    return b"".join(pieces)
 
 
 def chosen(accept_encoding: str) -> str | None:
@@ -84,6 +159,11 @@ def chosen(accept_encoding: str) -> str | None:
         if name.strip().lower() in _COMPRESSORS and quality.replace(" ", "") not in ("q=0", "q=0.0"):
             return name.strip().lower()
     return None
+
+
+def packer(encoding: str | None) -> Callable[[Iterator[bytes]], Iterator[bytes]]:
+    """What turns an answer's blocks into those that are sent."""
+    return iter if encoding is None else lambda blocks: compressed(blocks, encoding)
 
 
 def compressed(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:

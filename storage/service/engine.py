@@ -7,15 +7,15 @@ Python's lock is free while the engine works. One process owns a data directory.
 from __future__ import annotations
 
 import os
-import queue
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
-from storage.service.errors import BAD_ARGUMENTS, from_engine, refused
+from storage.service.errors import BAD_ARGUMENTS, ServiceError, from_engine, refused
+from storage.service.outlet import ClientGone, Opening, Outlet
 from storage.service.statements import Statement
 
 DATABASE: Final = "penstock"
@@ -26,6 +26,8 @@ _JOINABLE: Final = frozenset(
 )
 # An answer up to this size is made before its first byte is sent, so that an error has its own status.
 ANSWER_HEAD_BYTES: Final = 4 * 2**20
+# An answer whose client waits for the end is held whole up to this size.
+WHOLE_BYTES_MAX: Final = 256 * 2**20
 # No bytes are no rows in this format; some others want at least a header.
 _EMPTY: Final = "TabSeparated"
 _SETTING_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -58,6 +60,8 @@ class Call:
     default_format: str = "TabSeparated"
     # The client wants the status to tell how the whole statement ended.
     wait_for_end: bool = False
+    # Told to the engine with the statement, so that it can be stopped when its client leaves.
+    mark: str = ""
 
     @property
     def output_format(self) -> str:
@@ -65,58 +69,14 @@ class Call:
         return self.statement.output_format or self.default_format
 
 
-@dataclass(slots=True)
-class Answer:
-    """What a statement answered: `head` is there, `rest` is what the engine still makes; `close` ends it."""
+def opened(path: Path, settings: Iterable[str]) -> Any:
+    """A connection to the engine that begins with these settings."""
+    from chdb.state.sqlitelike import Connection
 
-    head: list[bytes]
-    rest: Iterator[bytes]
-    close: Callable[[], None]
-    summary: dict[str, int]
-
-
-class Connections:
-    """A pool of the engine's connections that begin with the same settings."""
-
-    def __init__(self, path: Path, count: int, settings: tuple[str, ...]) -> None:
-        self._path = path
-        self._settings = settings
-        self._idle: queue.LifoQueue[Any] = queue.LifoQueue()
-        for _ in range(count):
-            self._idle.put(self._opened())
-
-    def _opened(self) -> Any:
-        from chdb.state.sqlitelike import Connection
-
-        connection = Connection(str(self._path))
-        for setting in self._settings:
-            connection.query(f"SET {setting}")
-        return connection
-
-    def take(self) -> Any:
-        """A connection that is now the caller's."""
-        return self._idle.get()
-
-    def give_back(self, connection: Any, *, spoilt: bool) -> None:
-        """Take it back; a spoilt one is replaced."""
-        if spoilt:
-            connection.close()
-            connection = self._opened()
-        self._idle.put(connection)
-
-    @contextmanager
-    def borrowed(self) -> Iterator[Any]:
-        """A connection for the context; for statements that leave no state behind."""
-        connection = self.take()
-        try:
-            yield connection
-        finally:
-            self.give_back(connection, spoilt=False)
-
-    def close(self) -> None:
-        """Close the idle ones."""
-        while not self._idle.empty():
-            self._idle.get().close()
+    connection = Connection(str(path))
+    for setting in settings:
+        connection.query(f"SET {setting}")
+    return connection
 
 
 def _apply(connection: Any, call: Call) -> None:
@@ -159,40 +119,55 @@ def _head(chunks: Iterator[bytes], *, bytes_max: int) -> list[bytes]:
     return head
 
 
-def run(connections: Connections, call: Call, *, whole_bytes_max: int = 256 * 2**20) -> Answer:
-    """Run a statement; call it off the event loop. Raises ServiceError.
+def leaves_state(call: Call) -> bool:
+    """Whether the statement leaves the connection another one than it found it."""
+    return bool(call.settings) or _LEAVES_STATE.search(call.statement.text) is not None
 
-    The answer holds its connection until it is closed. Of a result that can be sent in blocks only the head is made
-    here: ANSWER_HEAD_BYTES, or whole_bytes_max when the client waits for the end.
+
+def run(connection: Any, call: Call, outlet: Outlet, pack: Callable[[Iterator[bytes]], Iterator[bytes]] = iter) -> None:
+    """Run a statement on the calling thread and hand its answer, through `pack`, to the outlet.
+
+    Raises ServiceError when the engine refuses it, and ClientGone when nobody waits for it any more. Of a result that
+    can be sent in blocks only the head is made before the answer begins: ANSWER_HEAD_BYTES, or WHOLE_BYTES_MAX when the
+    client waits for the end.
     """
-    connection = connections.take()
-    spoilt = bool(call.settings) or _LEAVES_STATE.search(call.statement.text) is not None
     try:
         _apply(connection, call)
         if call.statement.rows_format is not None:
-            summary = _insert(connection, call.statement)
-            answer = Answer([], iter(()), lambda: None, summary)
+            outlet.open(Opening(_insert(connection, call.statement), call.output_format, has_result=False))
         elif call.statement.reads and call.output_format in _JOINABLE:
-            limit = whole_bytes_max if call.wait_for_end else ANSWER_HEAD_BYTES
-            answer = _streamed(connection, call, limit)
+            _stream(connection, call, outlet, pack)
         else:
-            answer = _whole(connection, call)
+            _whole(connection, call, outlet, pack)
+    except (ServiceError, ClientGone):
+        raise
     except Exception as error:
-        connections.give_back(connection, spoilt=True)
         raise from_engine(error) from error
-    return _closing(answer, lambda: connections.give_back(connection, spoilt=spoilt))
 
 
-def _streamed(connection: Any, call: Call, head_bytes: int) -> Answer:
-    stream = connection.send_query(call.statement.text.decode(), call.output_format, params=dict(call.parameters))
-    chunks = _chunks(stream)
-    return Answer(_head(chunks, bytes_max=head_bytes), chunks, stream.close, {})
+def _text(call: Call) -> str:
+    """The statement's text; at its end the mark by which it can be found among those that run."""
+    text = call.statement.text.decode()
+    return f"{text}\n-- {call.mark}" if call.mark and call.statement.reads else text
 
 
-def _whole(connection: Any, call: Call) -> Answer:
-    result = connection.query(call.statement.text.decode(), call.output_format, params=dict(call.parameters))
+def _stream(connection: Any, call: Call, outlet: Outlet, pack: Callable[[Iterator[bytes]], Iterator[bytes]]) -> None:
+    stream = connection.send_query(_text(call), call.output_format, params=dict(call.parameters))
+    try:
+        chunks = _chunks(stream)
+        head = _head(chunks, bytes_max=WHOLE_BYTES_MAX if call.wait_for_end else ANSWER_HEAD_BYTES)
+        outlet.open(Opening({}, call.output_format, has_result=True))
+        for block in pack(chain(head, chunks)):
+            outlet.put(block)
+    finally:
+        stream.close()
+
+
+def _whole(connection: Any, call: Call, outlet: Outlet, pack: Callable[[Iterator[bytes]], Iterator[bytes]]) -> None:
+    result = connection.query(_text(call), call.output_format, params=dict(call.parameters))
     if result is None:
-        return Answer([], iter(()), lambda: None, {})
+        outlet.open(Opening({}, call.output_format, has_result=call.statement.reads))
+        return
     summary = {
         "read_rows": result.storage_rows_read(),
         "read_bytes": result.storage_bytes_read(),
@@ -200,35 +175,18 @@ def _whole(connection: Any, call: Call) -> Answer:
         "written_rows": result.rows_written(),
         "written_bytes": result.bytes_written(),
     }
-    return Answer([result.bytes()], iter(()), lambda: None, summary)
+    body = result.bytes()
+    outlet.open(Opening(summary, call.output_format, has_result=call.statement.reads or body != b""))
+    for block in pack(iter((body,))):
+        outlet.put(block)
 
 
-def _closing(answer: Answer, give_back: Callable[[], None]) -> Answer:
-    """The answer, whose close also gives the connection back; closing twice does nothing more."""
-    end = answer.close
-    closed = False
-
-    def close() -> None:
-        nonlocal closed
-        if closed:
-            return
-        closed = True
-        try:
-            end()
-        finally:
-            give_back()
-
-    answer.close = close
-    return answer
-
-
-def prepare(connections: Connections) -> None:
+def prepare(connection: Any) -> None:
     """Make the engine safe to serve: chDB's database `default` reads any file of the machine by its name, so it is
     replaced by a plain one, unless somebody keeps tables there."""
-    with connections.borrowed() as connection:
-        connection.query(f"CREATE DATABASE IF NOT EXISTS {DATABASE}")
-        query = "SELECT (SELECT engine FROM system.databases WHERE name = 'default'), count() FROM system.tables"
-        found = connection.query(f"{query} WHERE database = 'default'", "TSV").bytes().decode().split()
-        if found == ["Overlay", "0"]:
-            connection.query("DROP DATABASE default")
-            connection.query("CREATE DATABASE default ENGINE = Atomic")
+    connection.query(f"CREATE DATABASE IF NOT EXISTS {DATABASE}")
+    query = "SELECT (SELECT engine FROM system.databases WHERE name = 'default'), count() FROM system.tables"
+    found = connection.query(f"{query} WHERE database = 'default'", "TSV").bytes().decode().split()
+    if found == ["Overlay", "0"]:
+        connection.query("DROP DATABASE default")
+        connection.query("CREATE DATABASE default ENGINE = Atomic")

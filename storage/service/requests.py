@@ -8,6 +8,7 @@ from typing import Final
 from starlette.requests import Request
 
 from storage.service import compression, errors
+from storage.service.bodies import Share, bounded
 from storage.service.engine import DATABASE, Call
 from storage.service.errors import refused
 from storage.service.statements import statement
@@ -24,21 +25,16 @@ _TRANSPORT: Final = frozenset(
 _FORM_FIELD_BYTES_MAX: Final = 2**20
 
 
-async def received(request: Request, bytes_max: int) -> tuple[dict[str, str], bytes]:
-    """The parameters of a request, a form's fields among them, and its body; raises ServiceError when it is larger."""
+async def received(request: Request, bytes_max: int, share: Share) -> tuple[dict[str, str], bytes]:
+    """The parameters of a request, a form's fields among them, and its body; raises ServiceError when it is larger or
+    too slow (`storage.service.bodies`)."""
     parameters = dict(request.query_params)
+    request = bounded(request, bytes_max, share)
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         async with request.form(max_files=0, max_part_size=_FORM_FIELD_BYTES_MAX) as form:
             parameters.update({name: value for name, value in form.items() if isinstance(value, str)})
         return parameters, b""
-    parts: list[bytes] = []
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > bytes_max:
-            raise refused(errors.BAD_ARGUMENTS, f"The body is larger than {bytes_max} bytes.")
-        parts.append(part)
-    return parameters, b"".join(parts)
+    return parameters, b"".join([part async for part in request.stream()])
 
 
 def call_of(request: Request, parameters: Mapping[str, str], body: bytes, *, changes: bool) -> Call:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import queue
 import socket
+import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 from starlette.applications import Starlette
 
+from storage.service import engine
 from storage.service.access import ReadingOnly, User
-from storage.service.answers import Lane
-from storage.service.app import Service, app_of
-from storage.service.engine import Connections, prepare
+from storage.service.app import Desk, Service, app_of
+from storage.service.bodies import Room
+from storage.service.connections import GuardedProtocol
+from storage.service.lanes import Lane
 
 WRITERS: Final = 6
 READERS: Final = 3
-# More than this many waiting means minutes of waiting: better told than kept.
-WAITING_MAX: Final = 64
+# All bodies of a user under way, packed and unpacked.
+BODIES_BYTES_MAX: Final = 768 * 2**20
+READER_BODIES_BYTES_MAX: Final = 64 * 2**20
 # A question that takes longer is a report, to be asked of a ClickHouse server.
 READER_SECONDS_MAX: Final = 60
 READER_RESULT_BYTES_MAX: Final = 128 * 2**20
@@ -29,6 +36,9 @@ _WRITER_SETTINGS: Final = (
     "use_structure_from_insertion_table_in_table_functions = 1",
     "schema_inference_use_cache_for_file = 0",
 )
+
+
+_log = logging.getLogger(__name__)
 
 
 def memory_bytes() -> int:
@@ -63,19 +73,39 @@ def opened(path: Path, *, password: str, analyst_password: str) -> Starlette:
     path.mkdir(parents=True, exist_ok=True)
     # Rows are the organisation's; nobody else on the machine reads them.
     path.chmod(0o700)
-    writers = Connections(path, WRITERS, _WRITER_SETTINGS)
-    prepare(writers)
-    readers = Connections(path, READERS, reader_settings(os.cpu_count() or 1, memory_bytes()))
-    users = [User("default", password), User("analyst", analyst_password, reads_only=True)]
-    with writers.borrowed() as connection:
-        version = connection.query("SELECT version()", "TSVRaw").bytes().decode().strip()
+    control = engine.opened(path, _WRITER_SETTINGS)
+    engine.prepare(control)
+    limits = reader_settings(os.cpu_count() or 1, memory_bytes())
     service = Service(
-        users={user.name: user for user in users},
-        lanes={"default": Lane(writers, WRITERS, WAITING_MAX), "analyst": Lane(readers, READERS, WAITING_MAX)},
-        reading_only=ReadingOnly(readers),
-        version=version,
+        users={
+            "default": User("default", password),
+            "analyst": User("analyst", analyst_password, reads_only=True),
+        },
+        desks={
+            "default": Desk(Lane(lambda: engine.opened(path, _WRITER_SETTINGS), WRITERS), Room(BODIES_BYTES_MAX)),
+            "analyst": Desk(Lane(lambda: engine.opened(path, limits), READERS), Room(READER_BODIES_BYTES_MAX)),
+        },
+        reading_only=ReadingOnly(control),
+        version=control.query("SELECT version()", "TSVRaw").bytes().decode().strip(),
+        stop=stopper(control),
     )
     return app_of(service)
+
+
+def stopper(connection: Any) -> Callable[[str], None]:
+    """What ends a running statement by its mark, on a thread of its own."""
+    marks: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def run() -> None:
+        while True:
+            mark = marks.get()
+            try:
+                connection.query(f"KILL QUERY WHERE endsWith(query, '-- ' || '{mark}') ASYNC", "Null")
+            except Exception:
+                _log.exception("a statement whose client left could not be stopped")
+
+    threading.Thread(target=run, name="chdb-stop", daemon=True).start()
+    return marks.put
 
 
 def serve(path: Path, port: int, *, password: str = "", analyst_password: str = "") -> None:
@@ -83,5 +113,13 @@ def serve(path: Path, port: int, *, password: str = "", analyst_password: str = 
     # The port first: a second service must not get as far as the data.
     listening = socket.create_server(("127.0.0.1", port), backlog=256)
     app = opened(path, password=password, analyst_password=analyst_password)
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3, lifespan="off")
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=3,
+        lifespan="off",
+        http=GuardedProtocol,
+        ws="none",
+    )
     uvicorn.Server(config).run(sockets=[listening])

@@ -10,10 +10,12 @@ from typing import Final
 # A statement is text; rows may follow it. Text beyond this is not searched for the end of the statement.
 STATEMENT_BYTES_MAX: Final = 256 * 1024
 
+# What is opened and never closed reaches to the end: looked for again from every place it would take quadratic time.
 _TOKENS: Final = re.compile(
     rb"""
-      (?P<space>\s+|--[^\n]*|\#[ !][^\n]*|/\*.*?\*/)
-    | (?P<quoted>'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*"|`(?:[^`\\]|\\.|``)*`|\$(\w*)\$.*?\$\3\$)
+      (?P<space>\s+|--[^\n]*|\#[ !][^\n]*|/\*(?:.*?\*/|.*))
+    | (?P<quoted>'(?:[^'\\]|\\.|'')*+(?:'|\\?\Z)|"(?:[^"\\]|\\.|"")*+(?:"|\\?\Z)|`(?:[^`\\]|\\.|``)*+(?:`|\\?\Z)
+        |\$(\w*+)\$(?:.*?\$\3\$|.*))
     | (?P<word>[A-Za-z_]\w*)
     | (?P<open>[(\[{])
     | (?P<close>[)\]}])

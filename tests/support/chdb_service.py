@@ -13,6 +13,8 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import quote
 
+import psutil
+
 from storage.password import kept_password
 from tests.support.ports import free_ports
 
@@ -53,6 +55,13 @@ class ChdbService:
     def headers(self, user: str = "default") -> dict[str, str]:
         """The headers by which a user makes himself known; `analyst` has no password."""
         return {"X-ClickHouse-User": user, "X-ClickHouse-Key": self.password if user == "default" else ""}
+
+    @property
+    def pid(self) -> int:
+        """The process that serves: the watcher's child."""
+        if self._process is None:
+            raise RuntimeError("the service does not run")
+        return int(psutil.Process(self._process.pid).children()[0].pid)
 
     def start(self) -> None:
         """Start it and wait until it answers."""
