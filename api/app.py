@@ -19,13 +19,16 @@ from api import (
     kpis,
     openapi,
     problems,
+    processes,
     receipts,
     serving_routes,
     trackers,
     words,
 )
+from api.asked import Asked
 from api.background import Following, running
 from api.body import ROOM_BYTES_MAX, BodyWork, HoldsBodies
+from api.clickhouse_watch import watching
 from api.dashboard import dashboard_routes
 from api.decision_history import DecisionHistory
 from api.live.hub import LiveHub
@@ -33,12 +36,17 @@ from api.live.routes import live_routes
 from api.openrtb.bidder import Bidder
 from api.openrtb.routes import openrtb_routes
 from api.openrtb.shading import LearnedShading
+from api.parts import Parts
 from api.problems import Problem
 from api.serving import MemoryServing
 from api.wiring import OpenRtb, Wiring
 from ingest.fair_share import FairShare
 from ingest.new_names import NewNames
+from schemas.live import ProcessStatus
 from storage.serving_fold import spendable_of
+
+# A report that is this old was read from the past of the log, or its machine's clock is off: then it says so.
+LATE_S: Final = 60.0
 
 _PARTS: Final = (
     collector,
@@ -51,27 +59,32 @@ _PARTS: Final = (
     dead_letters,
     kpis,
     health,
+    processes,
 )
 
 
 def create_app(wiring: Wiring) -> FastAPI:
     """The api over its parts. The caller closes the parts after the app has ended."""
-    hub = LiveHub(wiring.log, version=wiring.version)
     work = BodyWork()
+    parts = Parts(wiring.reports)
+    hub = LiveHub(wiring.log, version=wiring.version, heard=partial(_heard, wiring, parts), progress=wiring.progress)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.following = following = Following(MemoryServing(partial(_spendable_micros, hub)), DecisionHistory())
+        app.state.asked = asked = Asked()
         if wiring.openrtb is not None:
             app.state.bidder = _bidder(wiring, wiring.openrtb, following)
         stop = asyncio.Event()
-        async with running(wiring, following, stop) as outbox, hub.following():
+        async with running(wiring, following, stop) as outbox, hub.following(), watching(wiring, parts, stop):
             app.state.outbox = outbox
+            wiring.progress.ready()
             yield
             # Now, so that both end side by side.
             stop.set()
             outbox.wake()
         work.close()
+        asked.close()
 
     app = FastAPI(
         title="Penstock",
@@ -87,6 +100,7 @@ def create_app(wiring: Wiring) -> FastAPI:
     app.state.body_work = work
     app.state.new_names = NewNames(lambda org_id, name: app.state.following.roster.is_defined(org_id, name))
     app.add_middleware(HoldsBodies, room=FairShare(ROOM_BYTES_MAX))
+    app.state.parts = parts
     problems.install(app)
     openapi.install(app)
     for part in _PARTS:
@@ -97,6 +111,12 @@ def create_app(wiring: Wiring) -> FastAPI:
     app.add_api_route("/api/{path:path}", _no_such_path, include_in_schema=False)
     app.router.routes.extend(dashboard_routes())
     return app
+
+
+def _heard(wiring: Wiring, parts: Parts, status: ProcessStatus) -> None:
+    """A report read late, at the start, is as old as its time says; a clock that is off makes nobody old while live."""
+    age_s = max(0, wiring.now_ms() - status.now_ms) / 1_000
+    parts.take(status, age_s if age_s > LATE_S else 0.0)
 
 
 def _bidder(wiring: Wiring, setup: OpenRtb, following: Following) -> Bidder:

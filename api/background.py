@@ -21,12 +21,14 @@ from api.tail import follow_from_begin
 from api.wiring import Wiring
 from api.words import WordBoard
 from schemas import topics
+from schemas.health import Loop
 from schemas.log import Chunk, LogUnavailableError
 
 _log = logging.getLogger(__name__)
 
 # Finds what another process committed but could not publish.
 OUTBOX_EVERY_S: Final = 1.0
+TURN_S: Final = 0.5
 
 
 class OutboxPublisher:
@@ -43,13 +45,21 @@ class OutboxPublisher:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Publish until `stop` is set and `wake` was called."""
+        health = self._wiring.progress.loop("outbox")
         while not stop.is_set():
             self._changed.clear()
+            health.turn()
             try:
                 published = await asyncio.to_thread(self._wiring.store.publish_outbox, self._wiring.log)
                 metrics.OUTBOX_PUBLISHED.inc(published)
+                health.goes_on()
+                if published:
+                    health.did(published)
             except (LogUnavailableError, SQLAlchemyError) as error:
                 metrics.OUTBOX_FAILURES.inc()
+                # Of the database only the kind: the message may hold the address with its password.
+                is_log = isinstance(error, LogUnavailableError)
+                health.waits_for(f"the log: {error}" if is_log else f"the control database: {type(error).__name__}")
                 _log.warning("changes wait in the outbox: %s", error)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), OUTBOX_EVERY_S)
@@ -89,6 +99,14 @@ class Following:
         self.serving.take(chunk)
 
 
+async def _turn(health: Loop, stop: asyncio.Event) -> None:
+    """The event loop itself: while something holds it up, nobody gets an answer."""
+    while not stop.is_set():
+        health.turn()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), TURN_S)
+
+
 @asynccontextmanager
 async def running(wiring: Wiring, following: Following, stop: asyncio.Event) -> AsyncIterator[OutboxPublisher]:
     """Runs tails and publisher while the context lasts; gives the publisher. `stop` may be set ahead of the end."""
@@ -99,9 +117,14 @@ async def running(wiring: Wiring, following: Following, stop: asyncio.Event) -> 
         topics.RECEIPTS: following.receipts.take,
         topics.DEAD_LETTERS: following.dead_letters.take,
     }
-    tasks = [asyncio.create_task(outbox.run(stop), name="outbox")]
+    tasks = [
+        asyncio.create_task(outbox.run(stop), name="outbox"),
+        asyncio.create_task(_turn(wiring.progress.loop("event"), stop), name="event loop"),
+    ]
     for topic, handle in handlers.items():
-        tail = follow_from_begin(wiring.log, topic, handle, partial(following.caught_up, topic), stop)
+        tail = follow_from_begin(
+            wiring.log, topic, handle, partial(following.caught_up, topic), stop, wiring.progress.loop(f"tail {topic}")
+        )
         tasks.append(asyncio.create_task(tail, name=f"tail {topic}"))
     try:
         yield outbox

@@ -13,6 +13,7 @@ from api.decision_history import Wanted
 from api.problems import Problem
 from schemas.decisions import SEQUENCE_BITS, Decision, Effect
 from storage.queries import KpiReader
+from storage.words import in_words
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +55,14 @@ class ClickHouseHistory(KpiReader):
         query = f"{_DECISIONS} AND decision_id = {{decision_id:String}} LIMIT 1"
         rows = self._rows(query, {"org_id": org_id, "decision_id": decision_id})
         return next(map(_decision, rows), None)
+
+    def ping(self) -> str:
+        """`ok`, or in words why ClickHouse does not answer; an answer that never comes is the caller's to bound."""
+        try:
+            super()._rows("SELECT 1", {})
+        except ClickHouseError as error:
+            return in_words(error)
+        return "ok"
 
     def _rows(self, query: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
         try:

@@ -10,6 +10,7 @@ import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel
 
+from api.asked import Asked
 from api.auth import Caller, CallerDep
 from api.background import Following
 from api.decision_history import DecisionArchive, Wanted
@@ -146,7 +147,8 @@ async def _find(request: Request, wanted: Wanted) -> list[Decision]:
         return found
     place = found[-1].place if found else wanted.before
     rest = replace(wanted, before=place, limit=wanted.limit - len(found))
-    return found + await asyncio.to_thread(archive.find, rest)
+    asked: Asked = request.app.state.asked
+    return found + await asked.ask(archive.find, rest)
 
 
 async def _get(request: Request, caller: Caller, decision_id: str) -> Decision:
@@ -155,7 +157,8 @@ async def _get(request: Request, caller: Caller, decision_id: str) -> Decision:
     archive: DecisionArchive | None = request.app.state.wiring.archive
     decision = following.history.get(caller.org_id, decision_id)
     if decision is None and archive is not None and following.history.overflowed:
-        decision = await asyncio.to_thread(archive.get, caller.org_id, decision_id)
+        asked: Asked = request.app.state.asked
+        decision = await asked.ask(archive.get, caller.org_id, decision_id)
     if decision is None:
         raise Problem(404, "unknown_decision", "No such decision", f"There is no decision {decision_id!r}.")
     return decision

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Annotated, Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.background import Following
+from api.parts import Parts, ready_parts
+from api.problems import Problem
 from api.wiring import Wiring
 from schemas import topics
 from schemas.log import LogUnavailableError
@@ -42,17 +44,28 @@ async def healthz(request: Request) -> Alive:
 
 
 @router.get("/readyz", responses={503: {"model": Ready, "description": "Some part is not ready; see parts."}})
-async def readyz(request: Request, response: Response) -> Ready:
-    """Can it take events and changes? Says what is wrong when not."""
+async def readyz(
+    request: Request,
+    response: Response,
+    parts: Annotated[str | None, Query(description="Parts that count, such as log,control,serving.")] = None,
+) -> Ready:
+    """Do all parts work that are expected here? Says of each `ok` or what is wrong; 503 when one that counts is not."""
     wiring: Wiring = request.app.state.wiring
     following: Following = request.app.state.following
-    log, control = await asyncio.gather(_log(wiring), _control(wiring))
+    try:
+        counted = wiring.ready_parts if parts is None else ready_parts(parts)
+    except ValueError as error:
+        raise Problem(422, "unknown_part", "No such part", str(error)) from None
+    others: Parts = request.app.state.parts
+    log, control, processes = await asyncio.gather(
+        _log(wiring), _control(wiring), asyncio.to_thread(others.said, counted)
+    )
     state = "ok" if following.ready else "still reads control and decisions from the log"
-    parts = {"log": log, "control": control, "serving": state}
-    ready = all(said == "ok" for said in parts.values())
+    said = {"log": log, "control": control, "serving": state, **processes}
+    ready = all(said[part] == "ok" for part in counted)
     response.status_code = 200 if ready else 503
     response.headers["Cache-Control"] = "no-store"
-    return Ready(ready=ready, parts=parts)
+    return Ready(ready=ready, parts=said)
 
 
 @router.get("/metrics", response_class=Response)

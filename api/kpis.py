@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, Protocol
 
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel
 
+from api.asked import Asked
 from api.auth import CallerDep
 from api.problems import Problem
 from schemas.kpis import WIDTH_MS, Counters, Level, Window, rates
@@ -91,7 +91,8 @@ async def kpis(
     start = from_ms if from_ms is not None else end - _SPAN_WINDOWS * WIDTH_MS.get(window, _DAY_MS)
     if start >= end:
         raise Problem(422, "empty_span", "Nothing to ask for", "from_ms must be before to_ms.")
-    rows = await asyncio.to_thread(reader.windows, caller.org_id, campaign_id, window, level, start, end, ROWS_MAX + 1)
+    asked: Asked = request.app.state.asked
+    rows = await asked.ask(reader.windows, caller.org_id, campaign_id, window, level, start, end, ROWS_MAX + 1)
     return KpiAnswer(
         campaign_id=campaign_id,
         level=level,

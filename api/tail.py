@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Final
 
+from schemas.health import Loop
 from schemas.log import Chunk, Log, LogUnavailableError, OffsetGoneError
 
 _log = logging.getLogger(__name__)
@@ -24,7 +25,13 @@ _threads = ThreadPoolExecutor(max_workers=TAILS_MAX, thread_name_prefix="tail")
 
 
 async def follow(
-    log: Log, topic: str, partition: int, offset: int, handle: Callable[[Chunk], None], stop: asyncio.Event
+    log: Log,
+    topic: str,
+    partition: int,
+    offset: int,
+    handle: Callable[[Chunk], None],
+    stop: asyncio.Event,
+    health: Loop | None = None,
 ) -> None:
     """Call `handle` on the event loop with every chunk from `offset` on, until `stop` is set.
 
@@ -32,13 +39,16 @@ async def follow(
     that makes `handle` raise is reported and left behind, so that one bad record cannot stop what follows it.
     """
     loop = asyncio.get_running_loop()
+    health = health if health is not None else Loop(topic)
     while not stop.is_set():
+        health.turn()
         try:
             chunk = await loop.run_in_executor(_threads, log.read, topic, partition, offset, READ_BYTES, READ_WAIT_S)
         except OffsetGoneError as gone:
             offset = gone.begin
             continue
         except LogUnavailableError as error:
+            health.waits_for(f"the log: {error}")
             _log.warning("cannot follow %s/%d, trying again: %s", topic, partition, error)
             await _pause(stop)
             continue
@@ -47,8 +57,10 @@ async def follow(
             _log.exception("cannot follow %s/%d, trying again", topic, partition)
             await _pause(stop)
             continue
+        health.goes_on()
         if chunk is None:
             continue
+        health.did()
         offset = chunk.next_offset
         try:
             handle(chunk)
@@ -57,10 +69,16 @@ async def follow(
 
 
 async def follow_from_begin(
-    log: Log, topic: str, handle: Callable[[Chunk], None], caught_up: Callable[[], None], stop: asyncio.Event
+    log: Log,
+    topic: str,
+    handle: Callable[[Chunk], None],
+    caught_up: Callable[[], None],
+    stop: asyncio.Event,
+    health: Loop | None = None,
 ) -> None:
     """Follow partition 0 of a topic from its begin; `caught_up` is called once what was there at the start was seen."""
-    bounds = await _bounds(log, topic, stop)
+    health = health if health is not None else Loop(topic)
+    bounds = await _bounds(log, topic, stop, health)
     if bounds is None:
         return
     begin, end = bounds
@@ -77,15 +95,17 @@ async def follow_from_begin(
                 is_behind = False
                 caught_up()
 
-    await follow(log, topic, 0, begin, take, stop)
+    await follow(log, topic, 0, begin, take, stop, health)
 
 
-async def _bounds(log: Log, topic: str, stop: asyncio.Event) -> tuple[int, int] | None:
+async def _bounds(log: Log, topic: str, stop: asyncio.Event, health: Loop) -> tuple[int, int] | None:
     """The topic's begin and end, however long the log is away; None when `stop` was set first."""
     while not stop.is_set():
         try:
             return await asyncio.to_thread(lambda: (log.begin(topic, 0), log.end(topic, 0)))
-        except LogUnavailableError:
+        except LogUnavailableError as error:
+            health.turn()
+            health.waits_for(f"the log: {error}")
             await _pause(stop)
     return None
 

@@ -15,6 +15,8 @@ from api.log_health import LogHealth
 from api.rate_limit import RateLimit, Unlimited
 from control.store import ControlStore
 from ingest.letter_budget import LetterBudget
+from schemas.health import Progress
+from schemas.live import ProcessStatus
 from schemas.log import Log
 
 
@@ -58,3 +60,9 @@ class Wiring:
     version: str = ""
     log_health: LogHealth = field(default_factory=LogHealth)
     letters: LetterBudget = field(default_factory=lambda: LetterBudget(time.monotonic))
+    # What this process reports of itself; the loops turn it.
+    progress: Progress = field(default_factory=Progress)
+    # Reports of other processes of this machine: `storage.run_folder.read_all`; none where nobody keeps them.
+    reports: Callable[[], Sequence[tuple[ProcessStatus, float]]] = lambda: ()
+    # Parts that must be well for /readyz to say so, beside the api's own.
+    ready_parts: frozenset[str] = frozenset({"log", "control", "serving"})

@@ -72,7 +72,7 @@ def stack(
     try:
         _start(processes, parts, data_dir, variables)
         url = f"http://127.0.0.1:{port}"
-        _until_ready(f"{url}/readyz", processes, data_dir)
+        _until_ready(f"{url}/readyz?parts=log,control,serving", processes, data_dir)
         yield Stack(url, data_dir, f"http://127.0.0.1:{clickhouse_port}", processes, variables)
     finally:
         _end(processes)

@@ -14,6 +14,7 @@ from cli.settings import Settings
 if TYPE_CHECKING:
     from ingest.lease import Lease
     from platforms.sender import Credentials
+    from schemas.health import Progress
     from schemas.log import Log
 
 METRICS_PORT_STEP: Final = 200
@@ -23,9 +24,11 @@ def actuate(
     retry_parked: Annotated[bool, typer.Option(help="Send once more what was parked after a day of failures.")] = False,
 ) -> None:
     """Take decisions, call ad platforms, record receipts; without credentials platforms run dry."""
+    from cli.progress import reporting
     from cli.wiring import open_log
     from ingest.lease import LeaseHeldError
     from platforms.sender import CredentialsError, read_credentials
+    from schemas.health import Progress
 
     settings = Settings()
     try:
@@ -40,7 +43,10 @@ def actuate(
     typer.echo(f"penstock actuate: platforms with credentials: {armed}", err=True)
     lease = _lease(settings)
     try:
-        led_to_the_end = asyncio.run(_run(open_log(settings), credentials, retry_parked, lease))
+        log, progress = open_log(settings), Progress()
+        with reporting(settings.data_dir, "actuate", progress) as reporter:
+            reporter.tell_on(log)
+            led_to_the_end = asyncio.run(_run(log, credentials, retry_parked, lease, progress))
     except LeaseHeldError as error:
         typer.echo(f"penstock actuate: {error}; one is enough.", err=True)
         raise typer.Exit(1) from None
@@ -62,7 +68,7 @@ def _lease(settings: Settings) -> Lease:
     return KafkaLease(settings.kafka, prefix + topics.DECISIONS, f"{prefix}actuate-lease", config=settings.kafka_config)
 
 
-async def _run(log: Log, credentials: Credentials, retry_parked: bool, lease: Lease) -> bool:
+async def _run(log: Log, credentials: Credentials, retry_parked: bool, lease: Lease, progress: Progress) -> bool:
     """Until a signal; False when another process took over."""
     import httpx
 
@@ -78,7 +84,8 @@ async def _run(log: Log, credentials: Credentials, retry_parked: bool, lease: Le
     async with httpx.AsyncClient() as client:
         sender = Sender(credentials, clock_ms=_now_ms, client=client)
         outbox = Outbox(ADAPTERS, frozenset(credentials))
-        await Actuator(log, outbox, sender, _now_ms, lease.held, retry_parked=retry_parked).run(stop)
+        actuator = Actuator(log, outbox, sender, _now_ms, lease.held, retry_parked=retry_parked, health=progress)
+        await actuator.run(stop)
     return stop.is_set() or lease.held()
 
 

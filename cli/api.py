@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import time
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
@@ -26,7 +27,9 @@ def api() -> None:
     from api.landing import LandingHosts
     from api.write_keys import WriteKeys
     from cli.openrtb import openrtb_setup
+    from cli.progress import end_by_return, reporting
     from ingest.group_commit import GroupCommit
+    from schemas.health import Progress
 
     settings = Settings()
     try:
@@ -39,9 +42,15 @@ def api() -> None:
         raise typer.Exit(2) from None
     with ExitStack() as open_parts:
         log, store = _opened(settings, open_parts)
-        sink = GroupCommit(log)
+        progress = Progress(starting="opens its routes")
+        end_by_return()
+        open_parts.enter_context(reporting(settings.data_dir, "api", progress)).tell_on(log)
+        sink = GroupCommit(log, health=progress.loop("append", idles=True))
         open_parts.callback(sink.close)
-        _serve(settings, log=log, sink=sink, store=store, keys=keys, landing_hosts=landing_hosts, openrtb=openrtb)
+        _serve(
+            settings, log=log, sink=sink, store=store, keys=keys, landing_hosts=landing_hosts, openrtb=openrtb,
+            progress=progress,
+        )  # fmt: skip
 
 
 def _opened(settings: Settings, open_parts: ExitStack) -> tuple[Log, ControlStore]:
@@ -101,8 +110,10 @@ def _serve(settings: Settings, *, log: Log, **parts: Any) -> None:
 
     from api.app import create_app
     from api.clickhouse import ClickHouseHistory
+    from api.parts import ready_parts
     from api.wiring import Wiring
     from cli.wiring import clickhouse_url
+    from storage.run_folder import read_all, run_folder
 
     history = ClickHouseHistory(clickhouse_url(settings))
     wiring = Wiring(
@@ -112,6 +123,8 @@ def _serve(settings: Settings, *, log: Log, **parts: Any) -> None:
         kpis=history,
         archive=history,
         rate_limit=_rate_limit(settings, len(parts["keys"].organisations)),
+        reports=partial(read_all, run_folder(settings.data_dir)),
+        ready_parts=ready_parts(settings.ready_parts),
         **parts,
     )
     uvicorn.run(

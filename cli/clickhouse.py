@@ -9,17 +9,23 @@ from cli.settings import Settings
 
 def clickhouse() -> None:
     """Serve chDB on 127.0.0.1 over ClickHouse's HTTP interface: users `default` (everything) and `analyst` (reads)."""
+    from cli.progress import end_by_return, reporting
+    from schemas.health import Progress
     from storage.password import kept_password
     from storage.service.server import serve
 
     settings = Settings()
+    progress = Progress(starting="opens its tables")
+    end_by_return()
     try:
-        serve(
-            settings.data_dir / "clickhouse",
-            settings.clickhouse_port,
-            password=settings.clickhouse_password or kept_password(settings.data_dir),
-            analyst_password=settings.clickhouse_analyst_password,
-        )
+        with reporting(settings.data_dir, "clickhouse", progress):
+            serve(
+                settings.data_dir / "clickhouse",
+                settings.clickhouse_port,
+                password=settings.clickhouse_password or kept_password(settings.data_dir),
+                analyst_password=settings.clickhouse_analyst_password,
+                progress=progress,
+            )
     except OSError as error:
         typer.echo(f"penstock clickhouse: port {settings.clickhouse_port}: {error.strerror}", err=True)
         raise typer.Exit(1) from None

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from schemas.health import Loop, Progress
 from schemas.serving import Serving
 
 STEP_MS: Final = 100
@@ -35,7 +36,9 @@ def demo(
     import numpy as np
 
     from cli.demo_campaigns import MARKET
+    from cli.progress import reporting
     from cli.replay import destination
+    from cli.settings import Settings
     from ingest.market import Market
 
     url, api_key = destination(url, api_key)
@@ -48,7 +51,10 @@ def demo(
             for batch in history(market, end_ms=start_ms):
                 post(client, batch)
         end_ms = start_ms + round(1_000 * seconds) if seconds else None
-        play(client, market, start_ms=start_ms, end_ms=end_ms)
+        progress = Progress()
+        progress.ready()
+        with reporting(Settings().data_dir, "demo", progress):
+            play(client, market, start_ms=start_ms, end_ms=end_ms, health=progress.loop("market"))
 
 
 def ensure_campaigns(client: Any, *, today: str) -> bool:
@@ -99,13 +105,17 @@ def history(market: Any, *, end_ms: int) -> Iterator[list[dict[str, Any]]]:
         yield pending
 
 
-def play(client: Any, market: Any, *, start_ms: int, end_ms: int | None) -> None:
+def play(client: Any, market: Any, *, start_ms: int, end_ms: int | None, health: Loop | None = None) -> None:
     """Real time from start_ms on: steps of STEP_MS, each event sent when it happens."""
     at, read_at, states = start_ms, 0, {}
+    health = health if health is not None else Loop("market")
     while end_ms is None or at < end_ms:
         now = _now_ms()
+        health.turn()
         if now - read_at >= SERVING_EVERY_MS:
+            health.waits_for("an answer of the api")
             states = serving_states(client)
+            health.goes_on()
             read_at = now
         # After a sleep of the machine the market does not catch up on hours at once.
         at = max(at, now - 5_000)
@@ -115,7 +125,10 @@ def play(client: Any, market: Any, *, start_ms: int, end_ms: int | None) -> None
         events = market.step(at, now, states)
         at = now
         for first in range(0, len(events), BATCH_EVENTS):
+            health.waits_for("an answer of the api")
             post(client, events[first : first + BATCH_EVENTS])
+            health.goes_on()
+            health.did(len(events))
 
 
 def serving_states(client: Any) -> dict[str, Serving]:

@@ -61,10 +61,12 @@ def _run(
 ) -> None:
     from contextlib import nullcontext
 
+    from cli.progress import reporting
     from cli.wiring import open_log
     from flows.fence import Fence, FencedError
     from flows.process import ProcessSettings, end_with_parent, run
     from flows.store import StoreMismatchError
+    from schemas.health import Progress
 
     if child:
         end_with_parent()
@@ -86,7 +88,10 @@ def _run(
     try:
         # The supervisor of this child holds the lock, and the child with it.
         with nullcontext() if child else Fence(settings.data_dir, process_id):
-            meter = run(open_log(settings), own, ready=lambda: _say_ready(own))
+            name, progress, log = "flow" if process_id is None else f"flow-{process_id}", Progress(), open_log(settings)
+            with reporting(settings.data_dir, name, progress) as reporter:
+                reporter.tell_on(log)
+                meter = run(log, own, ready=lambda: _say_ready(own), progress=progress)
     except (FencedError, StoreMismatchError) as error:
         typer.echo(f"penstock flow: {error}", err=True)
         raise typer.Exit(2) from None

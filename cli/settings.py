@@ -57,4 +57,8 @@ class Settings(BaseSettings):
     log_retention_bytes: int = Field(20 * 2**30, gt=0, description="Size at which the local log drops segments.")
     raw_ttl_days: int = Field(90, ge=1, description="Days that raw events stay in ClickHouse.")
     window_ttl_days: int = Field(1826, ge=1, description="Days that KPI windows stay in ClickHouse.")
+    ready_parts: str = Field(
+        "log,control,serving,flow,store,actuate,clickhouse", description="Parts that must be well for /readyz."
+    )
+    stuck_seconds: float = Field(60.0, ge=0, description="Without progress so long: `up` restarts; 0: never.")
     metrics_port: int = Field(0, description="First port for the metrics of flow, store and actuate; 0: none.")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+from contextlib import closing
 
 from cli.settings import Settings
 
 
 def store() -> None:
     """Write events, KPIs, decisions and dead letters into ClickHouse, and serving state into Redis, until stopped."""
+    from cli.progress import reporting
     from cli.wiring import clickhouse_url, open_log
+    from schemas.health import Progress
     from storage.store.run import run
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -27,7 +30,9 @@ def store() -> None:
 
         start_http_server(settings.metrics_port + 100, addr=settings.host)
     log = open_log(settings)
-    try:
+    progress = Progress(starting="opens its feeds")
+    with closing(log), reporting(settings.data_dir, "store", progress) as reporter:
+        reporter.tell_on(log)
         run(
             log,
             clickhouse_url(settings),
@@ -35,6 +40,5 @@ def store() -> None:
             window_ttl_days=settings.window_ttl_days,
             stop=stop,
             redis_url=settings.redis,
+            progress=progress,
         )
-    finally:
-        log.close()

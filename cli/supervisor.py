@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+from cli.last_words import last_words
+from cli.watch import Watch
+from schemas.health import State, Verdict
 
 # Waits between restarts of a child that keeps dying, in seconds; the last one repeats.
 BACKOFF_S: Final = (0.5, 1.0, 2.0, 5.0, 15.0)
@@ -21,6 +27,11 @@ HEALTHY_S: Final = 60.0
 GRACE_S: Final = 8.0
 # A child's log file is rotated once at this size, so that logs never fill the disk.
 LOG_BYTES_MAX: Final = 16 * 2**20
+
+# Reports come once a second.
+LOOK_EVERY_S: Final = 1.0
+# A child that ended so often in a row is not waited for at the start.
+HOPELESS: Final = 3
 
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -49,6 +60,14 @@ class Child:
     started_s: float = 0.0
     restart_at_s: float | None = None
     exits: list[int] = field(default_factory=list)
+    # Where the log of this run begins.
+    log_offset: int = 0
+    # Why it is being ended, and when it is killed if it does not end.
+    doubt: str | None = None
+    kill_at_s: float = 0.0
+    # What was last told of it.
+    told: State = State.OK
+    told_reason: str = ""
 
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
@@ -58,12 +77,20 @@ class Supervisor:
     """Keeps children running until `stop`."""
 
     def __init__(
-        self, children: Sequence[Child], *, log_dir: Path, report: Callable[[str], None], executable: Sequence[str] = ()
+        self,
+        children: Sequence[Child],
+        *,
+        log_dir: Path,
+        report: Callable[[str], None],
+        executable: Sequence[str] = (),
+        watch: Watch | None = None,
     ) -> None:
         self._children = list(children)
         self._log_dir = log_dir
         self._report = report
         self._executable = tuple(executable) or (sys.executable, "-m", "cli.main")
+        self._watch = watch
+        self._looked_s = 0.0
         self._stopping = False
 
     def start(self, *, ready_within_s: float, stopped: Callable[[], bool] = lambda: False) -> bool:
@@ -78,8 +105,14 @@ class Supervisor:
         return self._until_ready(started, ready_within_s, stopped)
 
     def watch(self) -> None:
-        """Restart what died and is due again; call it a few times a second."""
+        """Restart what died and is due again, end what is stuck; call it a few times a second."""
         now = time.monotonic()
+        if self._watch is not None:
+            self._watch.awake()
+        if now - self._looked_s >= LOOK_EVERY_S:
+            self._looked_s = now
+            for child in self._children:
+                self._look(child, now)
         for child in self._children:
             if child.process is None or child.alive() or self._stopping:
                 continue
@@ -88,6 +121,53 @@ class Supervisor:
             elif now >= child.restart_at_s:
                 child.restart_at_s = None
                 self._spawn(child)
+
+    def troubles(self) -> dict[str, str]:
+        """What does not work, by child, with the reason."""
+        return {child.name: self._trouble(child) for child in self._children if not self._is_ready(child)}
+
+    def _trouble(self, child: Child) -> str:
+        if child.process is None:
+            return "starts when those before it work"
+        if not child.alive() or child.restarts >= HOPELESS:
+            return child.told_reason or "has ended"
+        if self._watch is None:
+            return "does not answer"
+        verdict = self._watch.verdict(child.name, child.process.pid)
+        return verdict.reason or "does not answer"
+
+    def _is_ready(self, child: Child) -> bool:
+        if child.process is None or not child.ready():
+            return False
+        return self._watch is None or self._watch.verdict(child.name, child.process.pid).fine
+
+    def _look(self, child: Child, now: float) -> None:
+        """Bound its log; end it when it is stuck; tell once when its state changes."""
+        bound_log(self._log_path(child))
+        if self._watch is None or child.process is None or not child.alive() or self._stopping:
+            return
+        if child.doubt is not None:
+            if now >= child.kill_at_s:
+                child.process.kill()
+            return
+        child.doubt = self._watch.must_restart(child.name, child.process.pid)
+        if child.doubt is not None:
+            self._report(f"{child.name} is stuck and is started again: {child.doubt}")
+            child.kill_at_s = now + GRACE_S
+            child.process.send_signal(signal.SIGTERM)
+            # A halted process takes no other signal before it goes on.
+            child.process.send_signal(signal.SIGCONT)
+            return
+        self._tell(child, self._watch.verdict(child.name, child.process.pid))
+
+    def _tell(self, child: Child, verdict: Verdict) -> None:
+        if verdict.state in (child.told, State.STARTING):
+            return
+        if verdict.fine:
+            self._report(f"{child.name} works again")
+        else:
+            self._report(f"{child.name} is {verdict.state}: {verdict.reason}")
+        child.told = verdict.state
 
     def stop(self) -> None:
         """End the children, the last started first; kill those that do not end within GRACE_S."""
@@ -110,14 +190,16 @@ class Supervisor:
         deadline = time.monotonic() + within_s
         waiting = list(children)
         while waiting and not stopped():
-            waiting = [child for child in waiting if not child.ready()]
+            waiting = [child for child in waiting if not self._is_ready(child) and child.restarts < HOPELESS]
             if waiting and time.monotonic() > deadline:
                 for child in waiting:
-                    self._report(f"{child.name} was not ready in {within_s:.0f} s; see {self._log_path(child)}")
+                    reason = self._trouble(child)
+                    path = self._log_path(child)
+                    self._report(f"{child.name} was not ready in {within_s:.0f} s: {reason}; see {path}")
                 return False
             self.watch()
             time.sleep(0.05)
-        return not stopped()
+        return not stopped() and all(self._is_ready(child) for child in children)
 
     def _plan_restart(self, child: Child, now: float) -> None:
         code = child.process.returncode if child.process is not None else 0
@@ -127,16 +209,24 @@ class Supervisor:
         wait = backoff_s(child.restarts)
         child.restarts += 1
         child.restart_at_s = now + wait
-        self._report(f"{child.name} ended with code {code}; restart in {wait:g} s; see {self._log_path(child)}")
+        pid = child.process.pid if child.process is not None else 0
+        reason = child.doubt or last_words(self._log_path(child), child.log_offset) or f"ended with code {code}"
+        child.doubt = None
+        again = " (again)" if reason == child.told_reason else f": {reason}"
+        child.told, child.told_reason = State.ENDED, reason
+        self._report(f"{child.name} ended with code {code}{again}; restart in {wait:g} s; see {self._log_path(child)}")
+        if self._watch is not None:
+            with suppress(OSError):
+                self._watch.ended(child.name, pid, reason)
 
     def _log_path(self, child: Child) -> Path:
         return self._log_dir / f"{child.name}.log"
 
     def _spawn(self, child: Child) -> None:
         path = self._log_path(child)
-        if path.exists() and path.stat().st_size > LOG_BYTES_MAX:
-            path.replace(path.with_suffix(".log.1"))
+        bound_log(path)
         with path.open("ab") as log:
+            child.log_offset = log.tell()
             child.process = subprocess.Popen(
                 [*self._executable, *child.argv],
                 stdin=subprocess.DEVNULL,
@@ -146,6 +236,23 @@ class Supervisor:
                 start_new_session=True,
             )
         child.started_s = time.monotonic()
+
+
+def bound_log(path: Path, bytes_max: int = LOG_BYTES_MAX) -> None:
+    """Move a log that has grown too large to `.log.1` and go on in an empty one; its process writes on meanwhile.
+
+    What is written between copy and cut is lost: a few lines every 16 MiB.
+    """
+    try:
+        if path.stat().st_size <= bytes_max:
+            return
+        kept = path.with_suffix(".log.1")
+        shutil.copyfile(path, kept)
+    except OSError:
+        # No room for the copy, or no log: an empty one is better than a full disk.
+        pass
+    with suppress(OSError):
+        os.truncate(path, 0)
 
 
 def _end_with_parent() -> None:

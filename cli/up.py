@@ -20,6 +20,8 @@ from cli.api import refuse_open_door
 from cli.openrtb import make_folder
 from cli.settings import Settings
 from cli.supervisor import GRACE_S, Child, Supervisor
+from cli.watch import Watch
+from storage.run_folder import run_folder
 
 # The first start may still compile kernels and make tables.
 READY_WITHIN_S: Final = 120.0
@@ -44,6 +46,7 @@ def up(
             children(settings, demo_seed=seed if with_demo else None),
             log_dir=settings.data_dir / "logs",
             report=lambda line: typer.echo(f"penstock: {line}", err=True),
+            watch=Watch(run_folder(settings.data_dir), stuck_s=settings.stuck_seconds),
         )
         _run(supervisor, settings)
 
@@ -55,7 +58,7 @@ def children(settings: Settings, *, demo_seed: int | None) -> list[Child]:
     if not settings.clickhouse:
         ping = f"http://127.0.0.1:{settings.clickhouse_port}/ping"
         rows.append(Child("clickhouse", ["clickhouse"], answers(ping)))
-    rows.append(Child("api", ["api"], answers(f"{url}/readyz")))
+    rows.append(Child("api", ["api"], answers(f"{url}/healthz")))
     rows.extend(_plain(name, [name]) for name in ("flow", "store", "actuate"))
     if demo_seed is not None:
         demo = _plain("demo", ["demo", "--seed", str(demo_seed)])
@@ -124,8 +127,14 @@ def _run(supervisor: Supervisor, settings: Settings) -> None:
     try:
         with console.status("starting"):
             ready = supervisor.start(ready_within_s=READY_WITHIN_S, stopped=lambda: bool(stop))
-        if ready:
-            typer.echo(f"\n  Penstock runs ({time.monotonic() - began:.1f} s). Open  {api_url(settings)}/\n")
+        if not stop:
+            took_s = time.monotonic() - began
+            troubles = {} if ready else supervisor.troubles()
+            names = " and ".join(troubles)
+            but = f", but {names} {'does' if len(troubles) == 1 else 'do'} not" if troubles else ""
+            typer.echo(f"\n  Penstock runs{but} ({took_s:.1f} s). Open  {api_url(settings)}/\n")
+            for name, reason in troubles.items():
+                typer.echo(f"  {name}: {reason}")
             typer.echo(f"  logs in {settings.data_dir / 'logs'}; Ctrl-C stops it, the next start goes on from here.\n")
             sys.stdout.flush()
         while not stop:

@@ -17,6 +17,7 @@ APPEND_BYTES_MAX: Final = 4 * 2**20
 # Waits between attempts, doubling.
 RETRY_FIRST_S: Final = 0.1
 RETRY_MAX_S: Final = 5.0
+_TELL_S: Final = 0.5
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class Lane:
         self._waiting: list[bytes] = []
         self._bytes = 0
         self._closed = False
+        self._error = ""
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=f"sink-{topic}", daemon=True)
         self._thread.start()
@@ -41,7 +43,11 @@ class Lane:
         """Queue records; waits while LANE_BYTES_MAX are held."""
         size = sum(map(len, records))
         with self._changed:
-            self._changed.wait_for(lambda: self._failure is not None or self._bytes < self._bytes_max)
+            while not self._changed.wait_for(
+                lambda: self._failure is not None or self._bytes < self._bytes_max, timeout=_TELL_S
+            ):
+                self._tell_wait()
+            self._meter.loop.goes_on(self.topic)
             self._must_be_alive()
             self._waiting += records
             self._bytes += size
@@ -60,8 +66,10 @@ class Lane:
         while True:
             with self._changed:
                 if self._changed.wait_for(lambda: self._failure is not None or self._bytes == 0, timeout=0.1):
+                    self._meter.loop.goes_on(self.topic)
                     self._must_be_alive()
                     return True
+            self._tell_wait()
             waited_s = waited_s + 0.1 if stopping() else 0.0
             if waited_s >= grace_s:
                 return False
@@ -72,6 +80,11 @@ class Lane:
             self._closed = True
             self._changed.notify_all()
         self._thread.join(timeout=RETRY_MAX_S)
+
+    def _tell_wait(self) -> None:
+        """The dataflow's thread is held up by the log."""
+        reason = f": {self._error}" if self._error else ""
+        self._meter.loop.waits_for(f"the log to take {self.topic}{reason}", self.topic)
 
     def _must_be_alive(self) -> None:
         if self._failure is not None:
@@ -109,8 +122,10 @@ class Lane:
         while True:
             try:
                 self._log.append(self.topic, 0, records)
+                self._error = ""
                 return True
             except LogUnavailableError as error:
+                self._error = str(error)
                 self._meter.sink_retries.labels(self.topic).inc()
                 _log.warning("%s: the log takes no outputs, next try in %.1f s: %s", self.topic, wait_s, error)
             with self._changed:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
+from schemas.health import Loop
+
 
 @dataclass(slots=True)
 class Position:
@@ -19,7 +21,9 @@ class Position:
 class Meter:
     """What one flow process counts: plain numbers for `FlowStatus`, the same as Prometheus metrics."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: Loop | None = None) -> None:
+        # The dataflow's thread: source, stages and sink turn in it.
+        self.loop = loop if loop is not None else Loop("dataflow")
         self.registry = CollectorRegistry()
         self.lines = 0
         self.bytes = 0

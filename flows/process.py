@@ -25,6 +25,7 @@ from flows.source import SPAN_BYTES, SourceOptions
 from flows.status import StatusReporter
 from flows.store import StoreSettings, prepare
 from flows.warm import load_kernels, settle_collector
+from schemas.health import Progress
 from schemas.log import Log, LogUnavailableError
 from schemas.topics import EVENTS
 
@@ -93,19 +94,24 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
-def run(log: Log, settings: ProcessSettings, *, ready: Callable[[], None] = lambda: None) -> Meter:
+def run(
+    log: Log, settings: ProcessSettings, *, ready: Callable[[], None] = lambda: None, progress: Progress | None = None
+) -> Meter:
     """Run the flow until it is told to stop, or with `until_end` until the log's end; what was counted.
 
     Raises StoreMismatchError, and RuntimeError when a stage failed or another process of the cluster went away.
     """
     stop = Stop()
     stop.on_signals()
-    meter = Meter()
+    progress = progress if progress is not None else Progress()
+    meter = Meter(progress.loop("dataflow"))
     # Kernels are loaded before the first event, not while it waits.
+    progress.starting = "loads its kernels"
     load_kernels()
     settle_collector()
+    progress.starting = "opens its state"
     processes = max(1, len(settings.addresses))
-    partitions = _partitions(log, stop)
+    partitions = _partitions(log, stop, meter)
     if stop():
         return meter
     fixed = StoreSettings(settings.shards, partitions, settings.dedupe_ids)
@@ -127,6 +133,7 @@ def run(log: Log, settings: ProcessSettings, *, ready: Callable[[], None] = lamb
     clock = SystemClock()
     status = StatusReporter(log, meter, clock, settings.process)
     status.start()
+    progress.ready()
     ready()
     try:
         _run_dataflow(log, settings, flow_settings, meter, clock, stop)
@@ -154,12 +161,15 @@ def _run_dataflow(
         raise RuntimeError(f"the cluster broke: {error}") from error
 
 
-def _partitions(log: Log, stop: Stop) -> int:
+def _partitions(log: Log, stop: Stop, meter: Meter) -> int:
     """Number of partitions of `events`; waits for a log that is away."""
     while not stop():
         try:
-            return log.partitions(EVENTS)
+            partitions = log.partitions(EVENTS)
+            meter.loop.goes_on("start")
+            return partitions
         except LogUnavailableError as error:
+            meter.loop.waits_for(f"the log: {error}", "start")
             _log.warning("waiting for the log: %s", error)
             time.sleep(_RETRY_S)
     return 0

@@ -128,6 +128,8 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
     ) -> None:
         self._log = log
         self._partition = partition
+        # By which the health of the loop knows who waits.
+        self._name = f"partition {partition}"
         self._partitions = partitions
         self._resumed = resumed
         self._clock = clock
@@ -151,6 +153,7 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
         now_s = self._clock.mono_s()
         self._note_epoch(now_s)
         self._idle = True
+        self._meter.loop.turn()
         if now_s < self._retry_at_s or self._epoch_is_full():
             return []
         try:
@@ -161,6 +164,9 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
             self._retry_later(now_s, error)
             return []
         self._retry_s = RETRY_FIRST_S
+        self._meter.loop.goes_on(self._name)
+        if items:
+            self._meter.loop.did(len(items))
         return items
 
     def next_awake(self) -> datetime | None:
@@ -345,10 +351,14 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
 
     def _epoch_is_full(self) -> bool:
         limit = self._options.epoch_bytes_max
-        return limit is not None and self._epoch_bytes >= limit
+        if limit is None or self._epoch_bytes < limit:
+            return False
+        self._meter.loop.waits_for("the other processes of the cluster to end their epoch", self._name)
+        return True
 
     def _retry_later(self, now_s: float, error: LogUnavailableError) -> None:
         self._meter.source_retries.labels(self._partition).inc()
+        self._meter.loop.waits_for(f"the log: {error}", self._name)
         _log.warning("partition %d waits %.1f s for the log: %s", self._partition, self._retry_s, error)
         self._retry_at_s = now_s + self._retry_s
         self._retry_s = min(2 * self._retry_s, RETRY_MAX_S)

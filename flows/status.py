@@ -23,6 +23,8 @@ class StatusReporter:
         self._clock = clock
         self._worker = worker
         self._lines = meter.lines
+        self._waiting = 0
+        meter.loop.pending = lambda: self._waiting
         self._at_s = clock.mono_s()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="status", daemon=True)
@@ -77,4 +79,5 @@ class StatusReporter:
             self._meter.lag_bytes.labels(partition).set(in_bytes)
             records += in_records
             size += in_bytes
+        self._waiting = records
         return records, size

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ingest.fair_share import FairShare
+from schemas.health import Loop
 from schemas.log import Log
 
 # Waiting to be written, a process. One owner alone gets half: at 300 bytes an event about 200,000 events.
@@ -79,12 +80,15 @@ class GroupCommit:
         waiting_bytes_max: int = WAITING_BYTES_MAX,
         append_bytes_max: int = APPEND_BYTES_MAX,
         retry_after_s: float = 1.0,
+        health: Loop | None = None,
     ) -> None:
         self._log = log
         self._room = FairShare(waiting_bytes_max)
         self._append_bytes_max = append_bytes_max
         self._retry_after_s = retry_after_s
         self._lock = threading.Lock()
+        self._health = health if health is not None else Loop("append", idles=True)
+        self._health.pending = lambda: self.waiting_bytes
         self._queues: dict[tuple[str, int], _Queue] = {}
         self._threads: list[threading.Thread] = []
         self._closed = False
@@ -183,9 +187,13 @@ class GroupCommit:
         try:
             end = self._log.append(topic, partition, records, keys=keys)
         except Exception as error:  # the senders are told; the thread goes on with what comes next
+            self._health.turn()
+            self._health.waits_for(f"the log: {error}", topic)
             for waiting in group:
                 _settle(waiting.end, error)
             return
+        self._health.goes_on(topic)
+        self._health.did(len(records))
         for waiting in group:
             _settle(waiting.end, end)
 

@@ -19,6 +19,7 @@ from schemas import topics
 from schemas.campaigns import Campaign
 from schemas.control import CampaignRecord, decode_control
 from schemas.decisions import Decision, Mode, decode_decision
+from schemas.health import Loop, Progress
 from schemas.log import Chunk, Log, LogUnavailableError
 from schemas.receipts import Receipt, ReceiptState, encode_receipt
 
@@ -60,8 +61,7 @@ class Actuator:
     campaigns: dict[tuple[str, str], Campaign] = field(default_factory=dict)
     # Send once more what was parked after a day of failures.
     retry_parked: bool = False
-    # Records taken in and attempts ended, for whoever watches that it goes on.
-    progress: int = 0
+    health: Progress = field(default_factory=Progress)
     _control: Follower = field(init=False)
     _decisions: Follower = field(init=False)
     _restored: Restored = field(init=False)
@@ -69,21 +69,26 @@ class Actuator:
     _sendings: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
-    def waiting(self) -> int:
-        """Sendings that are not final."""
-        return len(self.outbox.waiting)
+    def loop(self) -> Loop:
+        """Records taken in and attempts ended, for whoever watches that it goes on."""
+        return self.health.loop("outbox")
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`, or until another process leads; what waits then is sent after the next start."""
         for platform in self.outbox.adapters:
             ARMED.labels(platform).set(platform in self.outbox.armed)
+        self.health.starting = "reads what was sent before"
         if not await self._start(stop):
             return
+        self.health.ready()
         while not stop.is_set() and self.leads():
+            self.loop.turn()
             try:
                 moved = await self._read()
                 await self._commit()
+                self.loop.goes_on()
             except LogUnavailableError as error:
+                self.loop.waits_for(f"the log: {error}")
                 _log.warning("the log is away: %s", error)
                 await _nap(stop, LOG_RETRY_S)
                 continue
@@ -128,7 +133,7 @@ class Actuator:
             return moved
         self._restored.tell_gaps(self._decisions, decisions)
         receipts = [receipt for offset, told in _decoded(decisions) for receipt in self._offer(offset, told)]
-        self.progress += 1
+        self.loop.did()
         await self._record(receipts)
         return True
 
@@ -169,7 +174,7 @@ class Actuator:
             _log.warning("sent without its first receipt: the log is away", extra=_named(sending))
         outcome, status = await self.sender.send(sending, self.leads)
         receipt = self.outbox.answered(sending, outcome, status, self.clock_ms())
-        self.progress += 1
+        self.loop.did()
         while True:
             try:
                 await self._record([receipt])
@@ -201,8 +206,12 @@ class Actuator:
     async def _patiently(self, step: Callable[[], T], stop: asyncio.Event) -> T | None:
         while not stop.is_set():
             try:
-                return await asyncio.to_thread(step)
+                answer = await asyncio.to_thread(step)
+                self.loop.goes_on()
+                return answer
             except LogUnavailableError as error:
+                self.loop.turn()
+                self.loop.waits_for(f"the log: {error}")
                 _log.warning("the log is away: %s", error)
                 await _nap(stop, LOG_RETRY_S)
         return None

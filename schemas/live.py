@@ -76,7 +76,48 @@ class StoreStatus(msgspec.Struct, kw_only=True, tag="store", tag_field="kind"):
     error: str | None
 
 
-LiveRecord = LiveFrame | FlowStatus | StoreStatus
+class LoopStatus(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One working loop of a process."""
+
+    name: str
+    # Units of work done since the process began, and units that wait now (0: idle).
+    done: int = 0
+    waiting: int = 0
+    # Seconds for which it has not turned, or has turned and done nothing though work waits.
+    quiet_s: float = 0.0
+    # What outside the process it waits for, and since how many seconds; empty: nothing.
+    blocked: str = ""
+    blocked_s: float = 0.0
+
+
+class Ending(msgspec.Struct, kw_only=True):
+    """How a process ended that was not asked to."""
+
+    at_ms: int
+    reason: str
+
+
+class ProcessStatus(msgspec.Struct, kw_only=True, omit_defaults=True, tag="process", tag_field="kind"):
+    """What a process says of its progress, once a second; `schemas.health.judge` says what to think of it."""
+
+    now_ms: int
+    process: str  # "api", "flow", "flow-1", "store", "actuate", "clickhouse", "demo"
+    host: str
+    pid: int
+    started_ms: int
+    # Counts the reports of this process.
+    beat: int
+    state: str  # "starting", "running", "stopped" (was asked to end) or "ended" (was not)
+    reason: str = ""
+    # Sums over the loops.
+    progress: int = 0
+    waiting: int = 0
+    loops: list[LoopStatus] = []
+    # Of the last ten minutes, oldest first.
+    endings: list[Ending] = []
+
+
+LiveRecord = LiveFrame | FlowStatus | StoreStatus | ProcessStatus
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[LiveRecord] = msgspec.json.Decoder(LiveRecord)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
@@ -28,7 +28,8 @@ from api.tail import follow
 from ingest.fair_share import FairShare
 from schemas import topics
 from schemas.decisions import decode_decision
-from schemas.live import FlowStatus, LiveFrame, LiveRecord, StoreStatus, decode_live
+from schemas.health import Progress
+from schemas.live import FlowStatus, LiveFrame, LiveRecord, ProcessStatus, StoreStatus, decode_live
 from schemas.log import Chunk, Log, LogUnavailableError
 
 # A browser that connects while the hub reads the log waits so long for it, then gets what is there.
@@ -46,8 +47,13 @@ class LiveHub:
         heartbeat_s: float = HEARTBEAT_S,
         write_timeout_s: float = WRITE_TIMEOUT_S,
         clients_max: int = CLIENTS_MAX,
+        heard: Callable[[ProcessStatus], None] = lambda _: None,
+        progress: Progress | None = None,
     ) -> None:
         self._log: Final = log
+        # Where reports of processes go.
+        self._heard = heard
+        self._progress: Final = progress if progress is not None else Progress()
         self._version: Final = version
         self._pace: Final = Pace(heartbeat_s, write_timeout_s)
         self._room: Final = FairShare(clients_max)
@@ -91,7 +97,7 @@ class LiveHub:
             self._caught_up(topic, chunk.next_offset >= end)
             self._wake_clients()
 
-        await follow(self._log, topic, 0, begin, handle, stop)
+        await follow(self._log, topic, 0, begin, handle, stop, self._progress.loop(f"live {topic}"))
 
     def _caught_up(self, topic: str, is_there: bool) -> None:
         if is_there:
@@ -120,6 +126,8 @@ class LiveHub:
                 self.board.put_flow(record)
             case StoreStatus():
                 self.board.put_store(record)
+            case ProcessStatus():
+                self._heard(record)
 
     def _take_decisions(self, chunk: Chunk) -> None:
         for record in chunk.records():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cli.doctor.finding import Finding
+from cli.doctor.finding import Finding, first_line
 from cli.settings import Settings
 
 
@@ -19,5 +19,5 @@ def check_log(settings: Settings) -> Finding:
         log.close()
     except Exception as error:
         mend = "is the broker up? then `penstock topics create`" if settings.kafka else "see the message"
-        return Finding("event log", False, f"{kind}: {error}", mend)
+        return Finding("event log", False, f"{kind}: {first_line(error)}", mend)
     return Finding("event log", True, f"{kind}, {partitions} partitions, end offsets add up to {end}")

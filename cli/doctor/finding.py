@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from storage.words import in_words
+
 # How long one part may take to say that it is there.
 TIMEOUT_S: Final = 3.0
 
@@ -21,8 +23,8 @@ class Finding:
 
 
 def first_line(error: BaseException) -> str:
-    """An exception's first line, bounded, for a table."""
-    return str(error).strip().split("\n")[0][:200]
+    """What a driver's exception means, in a few words and without secrets."""
+    return in_words(error)
 
 
 def without_password(url: str) -> str:

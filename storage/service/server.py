@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import queue
 import socket
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import uvicorn
 from starlette.applications import Starlette
 
+from schemas.health import Progress
 from storage.service import engine
 from storage.service.access import ReadingOnly, User
 from storage.service.app import Desk, Service, app_of
 from storage.service.bodies import Room
 from storage.service.connections import GuardedProtocol
 from storage.service.lanes import Lane
+from storage.service.probe import keep_asking
 
 WRITERS: Final = 6
 READERS: Final = 3
@@ -108,7 +112,26 @@ def stopper(connection: Any) -> Callable[[str], None]:
     return marks.put
 
 
-def serve(path: Path, port: int, *, password: str = "", analyst_password: str = "") -> None:
+class _Server(uvicorn.Server):
+    """Asks the engine itself while it serves."""
+
+    def __init__(self, config: uvicorn.Config, app: Starlette, password: str, progress: Progress) -> None:
+        super().__init__(config)
+        self._asking = partial(keep_asking, app, password, progress.loop("query"))
+        self._progress = progress
+
+    async def main_loop(self) -> None:
+        asking = asyncio.create_task(self._asking(), name="probe")
+        self._progress.ready()
+        try:
+            await super().main_loop()
+        finally:
+            asking.cancel()
+
+
+def serve(
+    path: Path, port: int, *, password: str = "", analyst_password: str = "", progress: Progress | None = None
+) -> None:
     """Serve on 127.0.0.1 until SIGTERM or SIGINT. Raises OSError when the port is taken."""
     # The port first: a second service must not get as far as the data.
     listening = socket.create_server(("127.0.0.1", port), backlog=256)
@@ -122,4 +145,4 @@ def serve(path: Path, port: int, *, password: str = "", analyst_password: str = 
         http=GuardedProtocol,
         ws="none",
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    _Server(config, app, password, progress or Progress()).run(sockets=[listening])

@@ -12,10 +12,13 @@ from typing import Final, Protocol
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from schemas.health import Loop
 from schemas.log import Chunk, Log, LogUnavailableError, OffsetGoneError
 from storage import metrics
 from storage.client import Client
 from storage.store.verify import UnwrittenError
+from storage.store.watched import Watched, answering
+from storage.words import in_words
 
 _log = logging.getLogger(__name__)
 
@@ -107,13 +110,19 @@ class Tail:
 class FeedThread(threading.Thread):
     """Runs a feed until it is told to stop; retries with back-off for as long as ClickHouse or the log is away."""
 
-    def __init__(self, feed: Feed, connect: Callable[[], Client], stop: threading.Event) -> None:
+    def __init__(
+        self, feed: Feed, connect: Callable[[], Client], stop: threading.Event, loop: Loop | None = None
+    ) -> None:
         super().__init__(name=f"store-{feed.name}", daemon=True)
         self._feed = feed
         self._connect = connect
         self._stop_asked = stop
         self._client: Client | None = None
         self.health = Health(caught_up_s=time.monotonic())
+        self._loop = loop if loop is not None else Loop(feed.name)
+        # What another part must decide first is no work of this one: only while a step says that there is more.
+        self._more = False
+        self._loop.pending = lambda: max(1, self.health.lag_records) if self._more else 0
 
     def run(self) -> None:
         """The thread."""
@@ -138,8 +147,11 @@ class FeedThread(threading.Thread):
 
     def _step(self) -> bool:
         if self._client is None:
-            self._client = self._connect()
-        more = self._feed.step(self._client)
+            with answering(self._loop):
+                self._client = self._connect()
+        self._more = more = self._feed.step(Watched(self._client, self._loop))
+        self._loop.goes_on()
+        self._loop.did()
         self.health.error = None
         if not more:
             self.health.caught_up_s = time.monotonic()
@@ -150,6 +162,10 @@ class FeedThread(threading.Thread):
         if self.health.error is None:
             _log.warning("%s: %s; retrying", self._feed.name, text)
         self.health.error = text
+        self._loop.turn()
+        self._loop.waits_for(
+            f"the log: {text}" if isinstance(error, LogUnavailableError) else f"ClickHouse: {in_words(error)}"
+        )
         metrics.RETRIES.labels(self._feed.name).inc()
         self._disconnect()
 

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Sequence
 
+from schemas.health import Progress
 from schemas.log import Log
 from storage.client import Client
 from storage.schema import prepare
@@ -43,21 +44,24 @@ def run(
     window_ttl_days: int,
     stop: threading.Event,
     redis_url: str = "",
+    progress: Progress | None = None,
 ) -> None:
     """Write the log into ClickHouse, and the serving state into Redis where there is one, until `stop` is set.
 
     Everything is retried for as long as it takes; a kill at any moment loses nothing.
     """
+    progress = progress if progress is not None else Progress()
     connected = _Database(url, raw_ttl_days, window_ttl_days).connected
     feeds: list[Feed] = [EventFeed(log, raw_ttl_days=raw_ttl_days), *topic_feeds(log)]
-    threads = [FeedThread(feed, connected, stop) for feed in feeds]
+    threads = [FeedThread(feed, connected, stop, progress.loop(feed.name)) for feed in feeds]
     started: list[threading.Thread] = [*threads]
     if redis_url:
         from storage.store.serving_feed import ServingThread
 
-        started.append(ServingThread(log, redis_url, stop))
+        started.append(ServingThread(log, redis_url, stop, progress.loop("serving")))
     for thread in started:
         thread.start()
+    progress.ready()
     _watch(log, threads, started, stop)
     for thread in started:
         thread.join(timeout=10)

@@ -10,6 +10,7 @@ import msgspec
 import redis
 
 from schemas import topics
+from schemas.health import Loop
 from schemas.live import LiveFrame, decode_live
 from schemas.log import Chunk, Log, LogUnavailableError, OffsetGoneError
 from schemas.serving import Serving
@@ -18,6 +19,7 @@ from storage.serving import RedisServing, ServingStore
 from storage.serving_fold import ServingFold, spendable_of
 from storage.store.feed import BACKOFF_S
 from storage.store.tables import decoded
+from storage.words import in_words
 
 _log = logging.getLogger(__name__)
 
@@ -115,11 +117,12 @@ class ServingFeed:
 class ServingThread(threading.Thread):
     """Runs the feed until it is told to stop; a Redis that lost its memory gets every state again."""
 
-    def __init__(self, log: Log, url: str, stop: threading.Event) -> None:
+    def __init__(self, log: Log, url: str, stop: threading.Event, loop: Loop | None = None) -> None:
         super().__init__(name="store-serving", daemon=True)
         self._log = log
         self._url = url
         self._stop_asked = stop
+        self._loop = loop if loop is not None else Loop("serving")
 
     def run(self) -> None:
         """The thread."""
@@ -131,10 +134,15 @@ class ServingThread(threading.Thread):
                 while not self._stop_asked.is_set():
                     feed.step()
                     failures = 0
+                    self._loop.goes_on()
+                    self._loop.did()
             except (redis.RedisError, LogUnavailableError, OSError) as error:
                 if failures == 0:
                     _log.warning("serving state: %s; retrying", error)
                 metrics.RETRIES.labels("serving").inc()
+                self._loop.turn()
+                kind = "Redis" if isinstance(error, redis.RedisError) else "the log"
+                self._loop.waits_for(f"{kind}: {in_words(error)}")
                 self._stop_asked.wait(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
                 failures += 1
             finally:

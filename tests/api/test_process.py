@@ -96,7 +96,7 @@ class Server:
 
     def _is_ready(self) -> bool:
         try:
-            return self.client.get("/readyz").status_code == 200
+            return self.client.get("/readyz?parts=log,control,serving").status_code == 200
         except httpx.TransportError:
             return False
 
