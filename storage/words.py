@@ -10,6 +10,8 @@ _KNOWN: Final = (
     (re.compile(r"connection refused|ECONNREFUSED|Errno 111", re.IGNORECASE), "connection refused; nobody listens"),
     (re.compile(r"name or service not known|failed to resolve|getaddrinfo|no such host", re.IGNORECASE),
      "its host name is not known"),
+    (re.compile(r"no module named", re.IGNORECASE), "its driver is not installed"),
+    (re.compile(r"json is malformed|decodeerror", re.IGNORECASE), "a file of it is damaged"),
     (re.compile(r"no route to host|network is unreachable", re.IGNORECASE), "its host cannot be reached"),
     (re.compile(r"timed? ?out", re.IGNORECASE), "no answer in time"),
     (re.compile(r"authentication failed|password|code: 516|wrongpass|noauth", re.IGNORECASE),
@@ -21,8 +23,9 @@ _KNOWN: Final = (
     (re.compile(r"connection (reset|aborted)|broken pipe|remote end closed|incompleteread|connection closed",
                 re.IGNORECASE), "it broke the connection off"),
 )  # fmt: skip
+_CLASS: Final = re.compile(r"^\(\w+(\.\w+)+\) ")
 _SECRET: Final = re.compile(r"://[^\s/@]*@")
-_ADDRESS: Final = re.compile(r"<[^<>]* object at 0x[0-9a-f]+>:? ?|0x[0-9a-f]{6,}")
+_ADDRESS: Final = re.compile(r"<[^<>]* at 0x[0-9a-f]+>:? ?|0x[0-9a-f]{6,}")
 
 
 def in_words(error: BaseException) -> str:
@@ -38,4 +41,4 @@ def in_words(error: BaseException) -> str:
         if pattern.search(text):
             return words
     line = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
-    return _ADDRESS.sub("", _SECRET.sub("://***@", line))[:WORDS_MAX]
+    return _ADDRESS.sub("", _CLASS.sub("", _SECRET.sub("://***@", line)))[:WORDS_MAX]

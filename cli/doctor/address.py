@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import socket
 import urllib.error
 import urllib.request
 
 from cli.doctor.finding import TIMEOUT_S, Finding
 from cli.settings import Settings
+
+READ_BYTES = 16 * 1024
 
 
 def check_exposure(settings: Settings) -> Finding:
@@ -19,6 +23,15 @@ def check_exposure(settings: Settings) -> Finding:
     return Finding("address", False, seen, "set PENSTOCK_API_KEYS=key:organisation, or PENSTOCK_HOST=127.0.0.1")
 
 
+def _wrong(answer: bytes) -> str:
+    """The parts that an answer of /readyz names as not well; anything else answers there without being ours."""
+    try:
+        parts = dict(json.loads(answer)["parts"])
+    except (ValueError, KeyError, TypeError):
+        return "what answers there is no api of ours, or one of another version"
+    return "; ".join(f"{part} {said}" for part, said in parts.items() if said != "ok")[:500]
+
+
 def check_api(settings: Settings) -> Finding:
     """The api runs, or its port is free."""
     from cli.up import api_url
@@ -28,8 +41,8 @@ def check_api(settings: Settings) -> Finding:
         with urllib.request.urlopen(f"{url}/readyz", timeout=TIMEOUT_S) as answer:  # noqa: S310
             return Finding("api", True, f"{url} is ready ({answer.status})")
     except urllib.error.HTTPError as error:
-        return Finding("api", False, f"{url}: {error.read(500).decode(errors='replace')}", "it says what it waits for")
-    except (urllib.error.URLError, OSError):
+        return Finding("api", False, f"{url} is not ready: {_wrong(error.read(READ_BYTES))}", "see the part it names")
+    except (OSError, http.client.HTTPException):
         pass
     with socket.socket() as probe:
         probe.settimeout(TIMEOUT_S)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cli.doctor.finding import Finding, first_line, without_password
+from cli.doctor.finding import TIMEOUT_S, Finding, first_line, without_password
 from cli.settings import Settings
 
 
@@ -18,8 +18,8 @@ def check_clickhouse(settings: Settings) -> Finding:
     url = settings.clickhouse
     try:
         url = clickhouse_url(settings)
-        version = connect(url).query("SELECT version()").result_rows[0][0]
+        version = connect(url, timeout_s=TIMEOUT_S).query("SELECT version()").result_rows[0][0]
     except Exception as error:
         mend = "is the server up and the URL right?" if settings.clickhouse else "start it: `penstock up`"
-        return Finding("ClickHouse", False, f"{without_password(url)}: {first_line(error)}", mend)
+        return Finding("ClickHouse", False, f"{without_password(url) or 'this machine'}: {first_line(error)}", mend)
     return Finding("ClickHouse", True, f"{without_password(url)}, version {version}")

@@ -18,6 +18,10 @@ def check_log(settings: Settings) -> Finding:
         end = sum(log.end(topics.EVENTS, partition) for partition in range(partitions))
         log.close()
     except Exception as error:
-        mend = "is the broker up? then `penstock topics create`" if settings.kafka else "see the message"
+        mend = (
+            "is the broker up? then `penstock topics create`"
+            if settings.kafka
+            else "bring the folder back from a backup, or move it away to begin anew"
+        )
         return Finding("event log", False, f"{kind}: {first_line(error)}", mend)
     return Finding("event log", True, f"{kind}, {partitions} partitions, end offsets add up to {end}")

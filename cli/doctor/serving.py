@@ -14,6 +14,6 @@ def check_redis(settings: Settings) -> Finding:
 
     try:
         redis.Redis.from_url(settings.redis, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S).ping()
-    except redis.RedisError as error:
+    except (redis.RedisError, ValueError) as error:
         return Finding("serving state", False, f"Redis: {first_line(error)}", "is Redis up and PENSTOCK_REDIS right?")
     return Finding("serving state", True, f"Redis at {without_password(settings.redis)}")
