@@ -18,10 +18,7 @@ def check_log(settings: Settings) -> Finding:
         end = sum(log.end(topics.EVENTS, partition) for partition in range(partitions))
         log.close()
     except Exception as error:
-        mend = (
-            "is the broker up? then `penstock topics create`"
-            if settings.kafka
-            else "bring the folder back from a backup, or move it away to begin anew"
-        )
+        broker, folder = "is the broker up? then `penstock topics create`", "restore it from a backup, or move it away"
+        mend = broker if settings.kafka else folder
         return Finding("event log", False, f"{kind}: {first_line(error)}", mend)
     return Finding("event log", True, f"{kind}, {partitions} partitions, end offsets add up to {end}")
