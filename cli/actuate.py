@@ -79,8 +79,11 @@ async def _run(log: Log, credentials: Credentials, retry_parked: bool, lease: Le
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    standby = progress.loop("lease", idles=True)
+    standby.waits_for("another process that calls the platforms to end")
     if not await asyncio.to_thread(lease.acquire, lambda: not stop.is_set()):
         return True
+    standby.goes_on()
     async with httpx.AsyncClient() as client:
         sender = Sender(credentials, clock_ms=_now_ms, client=client)
         outbox = Outbox(ADAPTERS, frozenset(credentials))
