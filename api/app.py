@@ -38,6 +38,7 @@ from api.openrtb.routes import openrtb_routes
 from api.openrtb.shading import LearnedShading
 from api.parts import Parts
 from api.problems import Problem
+from api.request_ids import RequestIds
 from api.serving import MemoryServing
 from api.wiring import OpenRtb, Wiring
 from ingest.fair_share import FairShare
@@ -101,6 +102,8 @@ def create_app(wiring: Wiring) -> FastAPI:
     app.state.new_names = NewNames(lambda org_id, name: app.state.following.roster.is_defined(org_id, name))
     app.add_middleware(HoldsBodies, room=FairShare(ROOM_BYTES_MAX))
     app.state.parts = parts
+    # Added last, so that it is around everything else.
+    app.add_middleware(RequestIds)
     problems.install(app)
     openapi.install(app)
     for part in _PARTS:

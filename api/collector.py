@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import re
-import secrets
 import time
 from collections import Counter as Tally
 from collections.abc import Awaitable, Callable
@@ -15,7 +13,7 @@ from typing import Any, Final
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from api import metrics
+from api import metrics, request_ids
 from api.auth import Sender, SenderDep
 from api.body import BODY_BYTES_MAX, EVENTS, BodyWork, decompress, read_body, to_lines
 from api.problems import Problem, log_unavailable
@@ -30,7 +28,6 @@ from schemas.log import LogUnavailableError
 ERRORS_MAX: Final = 1_000
 # Above this, decompressing and decoding would hold up other requests: it goes to a thread.
 INLINE_BYTES_MAX: Final = 64 * 1024
-_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class LineError(msgspec.Struct):
@@ -115,8 +112,7 @@ async def _admitted(request: Request, sender: Sender, body: bytes) -> Admitted:
 
 def request_id(request: Request) -> str:
     """The sender's X-Request-Id, so that a request sent again has the same dead letters; else one made up."""
-    given = request.headers.get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    return request_ids.request_id() or request_ids.id_of(request.headers.get("x-request-id", ""))
 
 
 async def must_be_within_rate(wiring: Wiring, org_id: str, admitted: Admitted | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import replace
 from typing import Annotated, Any, Final
 
@@ -58,6 +59,8 @@ class Said(BaseModel):
     word: Word
     version: int
 
+
+_log = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/api/v1/decisions", tags=["decisions"])
 _DecisionId = Annotated[str, Path(pattern=r"^[0-9a-zA-Z_-]{1,64}$")]
@@ -125,6 +128,8 @@ async def _say(request: Request, caller: Caller, decision_id: str, word: Word) -
         )
 
     version = await asyncio.to_thread(say)
+    about = {"decision_id": decision_id, "org_id": caller.org_id, "campaign_id": decision.campaign_id}
+    _log.info("%s by %s", word, caller.name, extra=about)
     request.app.state.outbox.wake()
     return Said(decision_id=decision_id, word=word, version=version)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from cli.logs import refuse, say, set_up
 from cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def actuate(
     from schemas.health import Progress
 
     settings = Settings()
+    set_up("actuate", settings)
     try:
         credentials = read_credentials(settings.credentials)
     except CredentialsError as error:
@@ -40,7 +42,7 @@ def actuate(
 
         start_http_server(settings.metrics_port + METRICS_PORT_STEP, addr=settings.host)
     armed = ", ".join(sorted(credentials)) or "none, all platforms run dry"
-    typer.echo(f"penstock actuate: platforms with credentials: {armed}", err=True)
+    say("actuate", settings, f"platforms with credentials: {armed}")
     lease = _lease(settings)
     try:
         log, progress = open_log(settings), Progress()
@@ -48,12 +50,12 @@ def actuate(
             reporter.tell_on(log)
             led_to_the_end = asyncio.run(_run(log, credentials, retry_parked, lease, progress))
     except LeaseHeldError as error:
-        typer.echo(f"penstock actuate: {error}; one is enough.", err=True)
+        refuse("actuate", settings, f"{error}; one is enough.")
         raise typer.Exit(1) from None
     finally:
         lease.release()
     if not led_to_the_end:
-        typer.echo("penstock actuate: another process has taken over.", err=True)
+        refuse("actuate", settings, "another process has taken over.")
         raise typer.Exit(1)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
+from cli.logs import refuse, set_up
 from cli.settings import Settings
 
 # Of each organisation where several share an api and nothing is set; an api takes a multiple of it.
@@ -25,6 +26,7 @@ def api() -> None:
     """Serve collector, REST, live WebSocket, dashboard and metrics."""
     from api.auth import ApiKeys
     from api.landing import LandingHosts
+    from api.request_ids import request_id
     from api.write_keys import WriteKeys
     from cli.openrtb import openrtb_setup
     from cli.progress import end_by_return, reporting
@@ -32,13 +34,14 @@ def api() -> None:
     from schemas.health import Progress
 
     settings = Settings()
+    set_up("api", settings, lambda: {"request_id": request_id()})
     try:
         keys = ApiKeys.parse(settings.api_keys, WriteKeys.load(settings.write_keys))
         landing_hosts = LandingHosts.parse(settings.landing_hosts)
         refuse_open_door(settings.host, has_keys=bool(keys.pairs))
         openrtb = openrtb_setup(settings)
     except ValueError as error:
-        typer.echo(f"penstock api: {error}", err=True)
+        refuse("api", settings, error)
         raise typer.Exit(2) from None
     with ExitStack() as open_parts:
         log, store = _opened(settings, open_parts)
@@ -69,12 +72,12 @@ def _opened(settings: Settings, open_parts: ExitStack) -> tuple[Log, ControlStor
         open_parts.callback(store.close)
         restore(store.engine, log)
     except (ValueError, LogUnavailableError) as error:
-        typer.echo(f"penstock api: {error}", err=True)
+        refuse("api", settings, error)
         raise typer.Exit(1) from None
     except SQLAlchemyError as error:
         # Only its kind: the message may hold the address with its password.
         kind = type(error).__name__
-        typer.echo(f"penstock api: the control database failed ({kind}); check PENSTOCK_DATABASE", err=True)
+        refuse("api", settings, f"the control database failed ({kind}); check PENSTOCK_DATABASE")
         raise typer.Exit(1) from None
     return log, store
 
@@ -138,7 +141,8 @@ def _serve(settings: Settings, *, log: Log, **parts: Any) -> None:
         ws_max_size=65_536,
         ws_per_message_deflate=False,
         access_log=False,
-        log_level="info",
+        # Logging is set up already.
+        log_config=None,
         server_header=False,
         timeout_graceful_shutdown=5,
     )

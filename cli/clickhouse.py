@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from cli.logs import refuse, set_up
 from cli.settings import Settings
 
 
@@ -15,6 +16,7 @@ def clickhouse() -> None:
     from storage.service.server import serve
 
     settings = Settings()
+    set_up("clickhouse", settings)
     progress = Progress(starting="opens its tables")
     end_by_return()
     try:
@@ -27,9 +29,9 @@ def clickhouse() -> None:
                 progress=progress,
             )
     except OSError as error:
-        typer.echo(f"penstock clickhouse: port {settings.clickhouse_port}: {error.strerror}", err=True)
+        refuse("clickhouse", settings, f"port {settings.clickhouse_port}: {error.strerror}")
         raise typer.Exit(1) from None
     except RuntimeError as error:
         folder = settings.data_dir / "clickhouse"
-        typer.echo(f"penstock clickhouse: {folder} cannot be opened; does another process use it? {error}", err=True)
+        refuse("clickhouse", settings, f"{folder} cannot be opened; does another process use it? {error}")
         raise typer.Exit(1) from None

@@ -36,6 +36,7 @@ def demo(
     import numpy as np
 
     from cli.demo_campaigns import MARKET
+    from cli.logs import set_up
     from cli.progress import reporting
     from cli.replay import destination
     from cli.settings import Settings
@@ -51,6 +52,7 @@ def demo(
             for batch in history(market, end_ms=start_ms):
                 post(client, batch)
         end_ms = start_ms + round(1_000 * seconds) if seconds else None
+        set_up("demo", Settings())
         progress = Progress()
         progress.ready()
         with reporting(Settings().data_dir, "demo", progress):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.logs import refuse, say, set_up
 from cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ def flow(
     settings = Settings()
     words = [*(["--until-end"] if until_end else []), *(["--replay"] if replay else [])]
     if processes > 1:
+        set_up("flow", settings)
         raise typer.Exit(_supervise(settings, processes, words))
-    _log_to_stderr(process_id)
+    set_up("flow" if process_id is None else f"flow-{process_id}", settings)
     _run(settings, process_id, members, until_end=until_end, replay=replay, child=child)
 
 
@@ -91,23 +93,22 @@ def _run(
             name, progress, log = "flow" if process_id is None else f"flow-{process_id}", Progress(), open_log(settings)
             with reporting(settings.data_dir, name, progress) as reporter:
                 reporter.tell_on(log)
-                meter = run(log, own, ready=lambda: _say_ready(own), progress=progress)
+                meter = run(log, own, ready=lambda: _say_ready(settings, own), progress=progress)
     except (FencedError, StoreMismatchError) as error:
-        typer.echo(f"penstock flow: {error}", err=True)
+        refuse("flow", settings, error)
         raise typer.Exit(2) from None
-    typer.echo(f"penstock flow: stopped after {meter.lines} events and {meter.decisions} decisions", err=True)
+    say("flow", settings, f"stopped after {meter.lines} events and {meter.decisions} decisions")
 
 
-def _say_ready(own: ProcessSettings) -> None:
+def _say_ready(settings: Settings, own: ProcessSettings) -> None:
     place = f"process {own.process} of {len(own.addresses)}" if own.addresses else "one process"
-    typer.echo(f"penstock flow: {place}, {own.shards} shard(s), state in {own.recovery_dir}", err=True)
+    say("flow", settings, f"{place}, {own.shards} shard(s), state in {own.recovery_dir}")
 
 
 def _supervise(settings: Settings, processes: int, words: Sequence[str]) -> int:
     from flows.cluster import supervise
     from flows.fence import Fence, FencedError
 
-    _log_to_stderr(None)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -120,12 +121,5 @@ def _supervise(settings: Settings, processes: int, words: Sequence[str]) -> int:
         with Fence(settings.data_dir) as fence:
             return supervise(command, processes, stop=stop, held=fence.inheritable())
     except FencedError as error:
-        typer.echo(f"penstock flow: {error}", err=True)
+        refuse("flow", settings, error)
         return 2
-
-
-def _log_to_stderr(process_id: int | None) -> None:
-    import logging
-
-    name = "flow" if process_id is None else f"flow {process_id}"
-    logging.basicConfig(level=logging.INFO, format=f"%(asctime)s {name}: %(levelname)s %(message)s")

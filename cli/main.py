@@ -26,7 +26,8 @@ app = typer.Typer(
     name="penstock",
     help="Real-time streaming and decisioning for advertising.",
     no_args_is_help=True,
-    pretty_exceptions_show_locals=False,
+    # A plain trace is what logs and `penstock up` can read.
+    pretty_exceptions_enable=False,
 )
 
 

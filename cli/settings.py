@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import typer
 from pydantic import Field, ValidationError
@@ -57,6 +57,8 @@ class Settings(BaseSettings):
     log_retention_bytes: int = Field(20 * 2**30, gt=0, description="Size at which the local log drops segments.")
     raw_ttl_days: int = Field(90, ge=1, description="Days that raw events stay in ClickHouse.")
     window_ttl_days: int = Field(1826, ge=1, description="Days that KPI windows stay in ClickHouse.")
+    log_format: Literal["text", "json"] = Field("text", description="Log entries as text or as JSON, one a line.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level logged.")
     ready_parts: str = Field(
         "log,control,serving,flow,store,actuate,clickhouse", description="Parts that must be well for /readyz."
     )

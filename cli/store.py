@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
 from contextlib import closing
 
+from cli.logs import set_up
 from cli.settings import Settings
 
 
@@ -17,11 +17,8 @@ def store() -> None:
     from schemas.health import Progress
     from storage.store.run import run
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # The client warns of every refused connection; the feeds say it once.
-    logging.getLogger("clickhouse_connect").setLevel(logging.ERROR)
-    logging.getLogger("urllib3").setLevel(logging.ERROR)
     settings = Settings()
+    set_up("store", settings)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stop.set())

@@ -244,6 +244,7 @@ def _tell(receipt: Receipt) -> None:
         extra={
             "decision_id": receipt.decision_id, "receipt_id": receipt.receipt_id, "org_id": receipt.org_id,
             "campaign_id": receipt.campaign_id, "kind": receipt.kind, "platform": receipt.platform,
+            "account_id": receipt.account_id, "campaign_ref": receipt.campaign_ref,
             "state": receipt.state, "attempts": receipt.attempts, "status": receipt.status,
             "error_code": receipt.error_code,
         },

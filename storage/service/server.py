@@ -138,6 +138,8 @@ def serve(
     app = opened(path, password=password, analyst_password=analyst_password)
     config = uvicorn.Config(
         app,
+        # Logging is set up already; uvicorn itself tells of trouble only.
+        log_config=None,
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=3,
