@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 
 from api import (
     campaigns,
@@ -31,13 +31,14 @@ from api.body import ROOM_BYTES_MAX, BodyWork, HoldsBodies
 from api.clickhouse_watch import watching
 from api.dashboard import dashboard_routes
 from api.decision_history import DecisionHistory
+from api.fallback import fallback_route
 from api.live.hub import LiveHub
 from api.live.routes import live_routes
 from api.openrtb.bidder import Bidder
 from api.openrtb.routes import openrtb_routes
 from api.openrtb.shading import LearnedShading
 from api.parts import Parts
-from api.problems import Problem
+from api.perimeter import Guarded, Perimeter
 from api.request_ids import RequestIds
 from api.serving import MemoryServing
 from api.wiring import OpenRtb, Wiring
@@ -72,7 +73,8 @@ def create_app(wiring: Wiring) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.following = following = Following(MemoryServing(partial(_spendable_micros, hub)), DecisionHistory())
+        serving = MemoryServing(partial(_spendable_micros, hub))
+        app.state.following = following = Following(serving, DecisionHistory(), hub.define)
         app.state.asked = asked = Asked()
         if wiring.openrtb is not None:
             app.state.bidder = _bidder(wiring, wiring.openrtb, following)
@@ -102,6 +104,7 @@ def create_app(wiring: Wiring) -> FastAPI:
     app.state.new_names = NewNames(lambda org_id, name: app.state.following.roster.is_defined(org_id, name))
     app.add_middleware(HoldsBodies, room=FairShare(ROOM_BYTES_MAX))
     app.state.parts = parts
+    app.add_middleware(Guarded, perimeter=Perimeter(wiring.keys, wiring.cors, wiring.metrics_key))
     # Added last, so that it is around everything else.
     app.add_middleware(RequestIds)
     problems.install(app)
@@ -111,8 +114,8 @@ def create_app(wiring: Wiring) -> FastAPI:
     app.router.routes.extend(live_routes(hub, wiring.keys))
     if wiring.openrtb is not None:
         app.router.routes.extend(openrtb_routes(wiring, lambda: app.state.bidder, wiring.keys))
-    app.add_api_route("/api/{path:path}", _no_such_path, include_in_schema=False)
     app.router.routes.extend(dashboard_routes())
+    app.router.routes.append(fallback_route(app.router.routes))
     return app
 
 
@@ -135,16 +138,6 @@ def _bidder(wiring: Wiring, setup: OpenRtb, following: Following) -> Bidder:
         base_url=setup.base_url,
         rates=setup.rates,
     )
-
-
-def _no_such_path(request: Request, path: str) -> None:
-    """What the dashboard's page would answer otherwise, and which method an address takes when it takes another."""
-    known: dict[str, dict[str, Any]] = request.app.openapi()["paths"]
-    methods = known.get(f"/api/{path}")
-    if methods is not None:
-        takes = ", ".join(sorted(method.upper() for method in methods))
-        raise Problem(405, "wrong_method", "Wrong method", f"/api/{path} takes {takes}.")
-    raise Problem(404, "unknown_path", "No such address", f"The api has nothing at /api/{path}.")
 
 
 def _spendable_micros(hub: LiveHub, org_id: str, campaign_id: str) -> int | None:

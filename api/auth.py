@@ -84,7 +84,7 @@ class ApiKeys:
         if not self.pairs:
             must_be_local(connection)
             return Caller(DEFAULT_ORG, _user(connection) or "local")
-        key = _key(connection) or key_in_query
+        key = bearer_of(connection) or key_in_query
         org_id = self.org_of(key.encode()) if key is not None else None
         if key is not None and self.writers.scope_of(key.encode()) is not None:
             raise Problem(403, "write_only_key", "A write-only key", "This key may send events and nothing else.")
@@ -102,7 +102,7 @@ class ApiKeys:
         if not self.pairs:
             must_be_local(connection)
             return Sender(DEFAULT_ORG, money=not is_browser(connection))
-        in_header = _key(connection)
+        in_header = bearer_of(connection)
         key = in_header or key_in_query
         scope = self.writers.scope_of(key.encode()) if key is not None else None
         if scope is not None:
@@ -152,9 +152,7 @@ def must_be_local(connection: HTTPConnection) -> None:
     A page on any site can make the browser of this machine's user call 127.0.0.1, under its own name by DNS
     rebinding (then Host is foreign) or across origins (then Origin is).
     """
-    if connection.url.hostname not in LOOPBACK:
-        detail = "Without API keys only localhost is served; set PENSTOCK_API_KEYS to be reached by another name."
-        raise Problem(403, "foreign_host", "Not served under this host name", detail)
+    must_be_at_home(connection)
     origin = connection.headers.get("origin")
     reads = connection.scope["type"] == "http" and connection.scope["method"] in _READING
     site = connection.headers.get("sec-fetch-site")
@@ -165,7 +163,15 @@ def must_be_local(connection: HTTPConnection) -> None:
         )
 
 
-def _key(connection: HTTPConnection) -> str | None:
+def must_be_at_home(connection: HTTPConnection) -> None:
+    """Refuse every name but localhost's; raises Problem 403."""
+    if connection.url.hostname not in LOOPBACK:
+        detail = "Without API keys only localhost is served; set PENSTOCK_API_KEYS to be reached by another name."
+        raise Problem(403, "foreign_host", "Not served under this host name", detail)
+
+
+def bearer_of(connection: HTTPConnection) -> str | None:
+    """The key in the request's headers."""
     scheme, _, token = connection.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token:
         return token.strip()

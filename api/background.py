@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Final
@@ -21,6 +21,7 @@ from api.tail import follow_from_begin
 from api.wiring import Wiring
 from api.words import WordBoard
 from schemas import topics
+from schemas.campaigns import Campaign
 from schemas.health import Loop
 from schemas.log import Chunk, LogUnavailableError
 
@@ -68,10 +69,12 @@ class OutboxPublisher:
 class Following:
     """What the api holds in memory from topics control, decisions, receipts and events.dlq."""
 
-    def __init__(self, serving: MemoryServing, history: DecisionHistory) -> None:
+    def __init__(
+        self, serving: MemoryServing, history: DecisionHistory, defined: Callable[[Campaign], None] = lambda _: None
+    ) -> None:
         self.serving = serving
         self.history = history
-        self.roster = Roster()
+        self.roster = Roster(defined)
         self.receipts = ReceiptBoard()
         self.dead_letters = DeadLetterBoard()
         self.words = WordBoard()

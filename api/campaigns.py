@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
@@ -84,7 +86,7 @@ class Numbered(BaseModel):
 router = APIRouter(prefix="/api/v1/campaigns", tags=["campaigns"])
 
 CampaignId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.:\-]{1,128}$")]
-_IfMatch = Annotated[str | None, Header(description='Version that was read, such as "3"; 409 when it is another.')]
+_IfMatch = Annotated[str | None, Header(description='Version that was read, such as "3"; 412 when it is another.')]
 
 
 def _takes(schema: str) -> dict[str, Any]:
@@ -127,9 +129,10 @@ def list_campaigns(
     caller: CallerDep,
     after: Annotated[str, Query(description="next_after of the page before.", max_length=128)] = "",
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = PAGE_MAX,
+    archived: Annotated[bool, Query(description="Also those that were put away.")] = False,
 ) -> CampaignPage:
     """Definitions in force, by id."""
-    found = _wiring(request).store.campaigns(caller.org_id, after=after, limit=limit + 1)
+    found = _wiring(request).store.campaigns(caller.org_id, after=after, limit=limit + 1, archived=archived)
     page = [_out(stored) for stored in found[:limit]]
     return CampaignPage(campaigns=page, next_after=page[-1].campaign.campaign_id if len(found) > limit else None)
 
@@ -153,7 +156,8 @@ def put_campaign(
 ) -> CampaignOut:
     """Set the whole definition; unchanged, it keeps its version."""
     campaign = _checked(definition, campaign_id, caller)
-    return _put(request, response, caller, campaign, _expected(if_match))
+    with _matching(if_match):
+        return _put(request, response, caller, campaign, _expected(if_match))
 
 
 @router.patch("/{campaign_id}", openapi_extra=_MERGE)
@@ -166,10 +170,21 @@ def merge_campaign(
     if_match: _IfMatch = None,
 ) -> CampaignOut:
     """Change some fields, a budget for example."""
+    with _matching(if_match):
+        return _merged(request, response, caller, campaign_id, changes, _expected(if_match))
+
+
+def _merged(
+    request: Request,
+    response: Response,
+    caller: Caller,
+    campaign_id: str,
+    changes: dict[str, Any],
+    expected: int | None,
+) -> CampaignOut:
     for left in reversed(range(_MERGE_TRIES)):
         stored = _wiring(request).store.campaign(caller.org_id, campaign_id)
         merged = merge(stored.definition.model_dump(mode="json"), changes)
-        expected = _expected(if_match)
         try:
             campaign = _checked(merged, campaign_id, caller)
             return _put(request, response, caller, campaign, stored.version if expected is None else expected)
@@ -177,6 +192,31 @@ def merge_campaign(
             if expected is not None or not left:
                 raise
     raise AssertionError("the last try returns or raises")
+
+
+@router.delete("/{campaign_id}")
+def archive_campaign(
+    request: Request,
+    response: Response,
+    caller: CallerDep,
+    campaign_id: CampaignId,
+    if_match: _IfMatch = None,
+) -> CampaignOut:
+    """Put a campaign away: it is not bid for, its events still count, and setting its status takes it out again.
+
+    Archived already, it stays as it is.
+    """
+    wiring = _wiring(request)
+    with _matching(if_match):
+        wiring.store.archive_campaign(
+            caller.org_id,
+            campaign_id,
+            changed_by=caller.name,
+            now_ms=wiring.now_ms(),
+            expected_version=_expected(if_match),
+        )
+    request.app.state.outbox.wake()
+    return get_campaign(request, response, caller, campaign_id)
 
 
 @router.get("/{campaign_id}/changes")
@@ -280,6 +320,18 @@ def _checked(definition: dict[str, Any], campaign_id: str, caller: Caller) -> Ca
         return Campaign.model_validate(given)
     except ValidationError as error:
         raise invalid(error.errors(include_url=False)) from error
+
+
+@contextmanager
+def _matching(if_match: str | None) -> Iterator[None]:
+    """A version that is not the one named is 412, with the one in force (RFC 9110, section 13.1.1)."""
+    try:
+        yield
+    except VersionConflictError as error:
+        if if_match is None:
+            raise
+        headers = {"ETag": f'"{error.current}"'} if error.current else None
+        raise Problem(412, "version_conflict", "Changed by someone else", str(error), headers=headers) from error
 
 
 def _expected(if_match: str | None) -> int | None:

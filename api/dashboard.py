@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
-from starlette.routing import Mount, Route
+from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.routing import Match, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
@@ -17,8 +17,6 @@ DIST: Final = Path(__file__).resolve().parent.parent / "live_dashboard" / "dist"
 NONCE_SIGN: Final = "__CSP_NONCE__"
 # Names under /assets/ carry a hash of their content, so that they never change.
 FOREVER: Final = "public, max-age=31536000, immutable"
-# Paths that belong to the api: a wrong one is a 404 and not the page.
-API_PREFIXES: Final = ("api/", "metrics", "healthz", "readyz", "openrtb2/", "assets/")
 
 _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -63,24 +61,39 @@ class _Assets(StaticFiles):
         return response
 
 
-def dashboard_routes(dist: Path = DIST) -> list[Route | Mount]:
-    """Routes for `/`, `/assets/` and every other path that is not the api's: put them last.
+class _TopFile(Route):
+    """A file beside the page, such as its icon; no route where there is no such file."""
 
-    `dist` is looked at on every request, so that a dashboard built while the api runs is there at once.
+    def __init__(self, dist: Path) -> None:
+        async def file(request: Request) -> Response:
+            path = dist / request.path_params["name"]
+            return FileResponse(path, headers={"Cache-Control": "public, max-age=3600"})
+
+        super().__init__("/{name}", file)
+        self._dist = dist
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, child = super().matches(scope)
+        if match is not Match.NONE and not (self._dist / child["path_params"]["name"]).is_file():
+            return Match.NONE, {}
+        return match, child
+
+
+def dashboard_routes(dist: Path = DIST) -> list[Route | Mount]:
+    """Routes for the page at `/`, its files at `/assets/` and those beside it: put them behind the api's.
+
+    The page finds its way by what is behind `#`, so that every other path is none. `dist` is looked at on every
+    request, so that a dashboard built while the api runs is there at once.
     """
 
-    async def page(request: Request) -> Response:
-        path = request.path_params.get("path", "")
-        if path.startswith(API_PREFIXES):
-            return PlainTextResponse("Not Found", status_code=404)
-        if "/" not in path and path not in ("", "index.html") and (dist / path).is_file():
-            return FileResponse(dist / path, headers={"Cache-Control": "public, max-age=3600"})
+    async def page(_: Request) -> Response:
         return _index(dist)
 
     return [
         Mount("/assets", _Assets(directory=dist / "assets", check_dir=False)),
         Route("/", page),
-        Route("/{path:path}", page),
+        Route("/index.html", page),
+        _TopFile(dist),
     ]
 
 

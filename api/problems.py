@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
@@ -60,6 +61,7 @@ class Problem(Exception):  # noqa: N818 - the field's word
         *,
         retry_after_s: int | None = None,
         errors: list[dict[str, str]] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
@@ -68,6 +70,7 @@ class Problem(Exception):  # noqa: N818 - the field's word
         self.detail = detail
         self.retry_after_s = retry_after_s
         self.errors = errors
+        self.headers = headers
 
 
 def log_unavailable(error: LogUnavailableError) -> Problem:
@@ -86,9 +89,12 @@ _CONTROL_STATUS: Final = {
 
 def answer(problem: Problem) -> Response:
     """The response that tells of a problem."""
-    headers = {"Retry-After": str(problem.retry_after_s)} if problem.retry_after_s is not None else None
+    # The one header that also the answer to a defect needs, which no middleware sees.
+    headers = {"X-Content-Type-Options": "nosniff", **(problem.headers or {})}
+    if problem.retry_after_s is not None:
+        headers["Retry-After"] = str(problem.retry_after_s)
     if problem.status == 401:
-        headers = {"WWW-Authenticate": 'Bearer realm="penstock"'}
+        headers["WWW-Authenticate"] = 'Bearer realm="penstock"'
     told: dict[str, Any] = {
         "type": f"urn:penstock:problem:{problem.code}",
         "title": problem.title,

@@ -12,6 +12,7 @@ from api.decision_history import DecisionArchive
 from api.kpis import KpiReader
 from api.landing import LandingHosts
 from api.log_health import LogHealth
+from api.perimeter import CorsOrigins
 from api.rate_limit import RateLimit, Unlimited
 from control.store import ControlStore
 from ingest.letter_budget import LetterBudget
@@ -52,6 +53,8 @@ class Wiring:
     # Milliseconds since 1970; an argument, so that tests move it by hand.
     now_ms: Callable[[], int]
     keys: ApiKeys = field(default_factory=ApiKeys)
+    cors: CorsOrigins = field(default_factory=CorsOrigins)
+    metrics_key: str = ""
     landing_hosts: LandingHosts = field(default_factory=LandingHosts)
     rate_limit: RateLimit = field(default_factory=Unlimited)
     kpis: KpiReader | None = None

@@ -26,6 +26,7 @@ def api() -> None:
     """Serve collector, REST, live WebSocket, dashboard and metrics."""
     from api.auth import ApiKeys
     from api.landing import LandingHosts
+    from api.perimeter import CorsOrigins
     from api.request_ids import request_id
     from api.write_keys import WriteKeys
     from cli.openrtb import openrtb_setup
@@ -38,6 +39,7 @@ def api() -> None:
     try:
         keys = ApiKeys.parse(settings.api_keys, WriteKeys.load(settings.write_keys))
         landing_hosts = LandingHosts.parse(settings.landing_hosts)
+        cors = CorsOrigins.parse(settings.cors_origins, has_write_keys=bool(keys.writers.pairs))
         refuse_open_door(settings.host, has_keys=bool(keys.pairs))
         openrtb = openrtb_setup(settings)
     except ValueError as error:
@@ -52,7 +54,7 @@ def api() -> None:
         open_parts.callback(sink.close)
         _serve(
             settings, log=log, sink=sink, store=store, keys=keys, landing_hosts=landing_hosts, openrtb=openrtb,
-            progress=progress,
+            cors=cors, progress=progress,
         )  # fmt: skip
 
 
@@ -123,6 +125,7 @@ def _serve(settings: Settings, *, log: Log, **parts: Any) -> None:
         log=log,
         now_ms=now_ms,
         version=_version(),
+        metrics_key=settings.metrics_key,
         kpis=history,
         archive=history,
         rate_limit=_rate_limit(settings, len(parts["keys"].organisations)),

@@ -41,7 +41,9 @@ def put(
 
 @app.command("list")
 def list_campaigns(
-    org: _Org = "default", as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False
+    org: _Org = "default",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    archived: Annotated[bool, typer.Option(help="Also those that were put away.")] = False,
 ) -> None:
     """Definitions in force, with their version, and why a campaign is paused now."""
     from cli.control import console
@@ -49,7 +51,7 @@ def list_campaigns(
     with console() as at:
         pauses = _pauses(at.log, org)
         after = ""
-        while page := at.store.campaigns(org, after=after):
+        while page := at.store.campaigns(org, after=after, archived=archived):
             for stored in page:
                 definition = stored.definition
                 paused = pauses.get(definition.campaign_id)
@@ -110,6 +112,17 @@ def resume(campaign_id: _Id, note: _Note = "", org: _Org = "default") -> None:
     from control.store import Action
 
     _override(org, campaign_id, Action.RESUME, note)
+
+
+@app.command("archive")
+def archive(campaign_id: _Id, org: _Org = "default") -> None:
+    """Put a campaign away: nothing bids for it any more, its history stays; `undo` takes it out again."""
+    from cli.control import console
+
+    with console() as at:
+        version = at.store.archive_campaign(org, campaign_id, changed_by=at.user, now_ms=at.now_ms())
+        typer.echo(f"{campaign_id}\t{version}\tarchived")
+        at.publish()
 
 
 @app.command("lift")

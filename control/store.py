@@ -22,10 +22,13 @@ from control.errors import (
     VersionConflictError,
 )
 from control.tables import campaign_changes, campaigns, decision_words, insert_record, overrides
-from schemas.campaigns import Campaign
+from schemas.campaigns import Campaign, CampaignStatus
 from schemas.control import CampaignRecord, DecisionWordRecord, OverrideRecord
 from schemas.events import MICROS_MAX
 from schemas.log import Log
+
+# As a definition is stored.
+_ARCHIVED: Final = f'"status":"{CampaignStatus.ARCHIVED.value}"'
 
 
 class Action(StrEnum):
@@ -136,6 +139,18 @@ class ControlStore:
             _must_keep_currency(current.definition, definition)
             return _write_version(connection, definition, current.definition, version + 1, changed_by, now_ms)
 
+    def archive_campaign(
+        self, org_id: str, campaign_id: str, *, changed_by: str, now_ms: int, expected_version: int | None = None
+    ) -> int:
+        """Put a campaign away: it is not bid for any more, its history stays. Returns its version.
+
+        Archived already, it keeps its version. Raises UnknownCampaignError, VersionConflictError.
+        """
+        stored = self.campaign(org_id, campaign_id)
+        expected = stored.version if expected_version is None else expected_version
+        archived = stored.definition.model_copy(update={"status": CampaignStatus.ARCHIVED})
+        return self.put_campaign(archived, changed_by=changed_by, now_ms=now_ms, expected_version=expected)
+
     def revert_campaign(self, org_id: str, campaign_id: str, to_version: int, *, changed_by: str, now_ms: int) -> int:
         """Put the definition of a former version as a new one; returns the new version.
 
@@ -154,9 +169,14 @@ class ControlStore:
             raise UnknownCampaignError(campaign_id)
         return stored
 
-    def campaigns(self, org_id: str, *, after: str = "", limit: int = 1_000) -> list[StoredCampaign]:
-        """Definitions in force by campaign_id, from behind `after`."""
+    def campaigns(
+        self, org_id: str, *, after: str = "", limit: int = 1_000, archived: bool = True
+    ) -> list[StoredCampaign]:
+        """Definitions in force by campaign_id, from behind `after`; archived ones only when asked for."""
         query = select(campaigns).where(campaigns.c.org_id == org_id, campaigns.c.campaign_id > after)
+        if not archived:
+            # Within a text of the definition the quotes would be escaped.
+            query = query.where(~campaigns.c.definition.contains(_ARCHIVED, autoescape=True))
         with self._engine.connect() as connection:
             return [_stored(row) for row in connection.execute(query.order_by(campaigns.c.campaign_id).limit(limit))]
 

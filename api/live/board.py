@@ -12,6 +12,7 @@ from typing import Final
 
 from api.live.points import STEP_MS, PointRing
 from api.live.rows import encode_row, with_spark
+from schemas.campaigns import Campaign, CampaignStatus
 from schemas.decisions import Decision
 from schemas.kpis import Counters
 from schemas.live import CampaignLive, FlowStatus, StoreStatus
@@ -26,12 +27,13 @@ WORKERS_MAX: Final = 256
 class Entry:
     """One campaign: its last row, encoded once for all clients when the first of them needs it."""
 
-    __slots__ = ("_encoded", "event_ms", "points", "row", "seq")
+    __slots__ = ("_encoded", "event_ms", "is_archived", "points", "row", "seq")
 
     def __init__(self) -> None:
         self.row: CampaignLive
         self.seq = 0
         self.event_ms = 0
+        self.is_archived = False
         self.points = PointRing()
         self._encoded: bytes | None = None
 
@@ -44,10 +46,14 @@ class Entry:
         self.row, self.seq, self._encoded = row, seq, None
         self.points.put(row.windows)
 
+    def archive(self, seq: int, *, is_archived: bool) -> None:
+        """Put the campaign away, or take it out again."""
+        self.is_archived, self.seq, self._encoded = is_archived, seq, None
+
     def encoded(self) -> bytes:
         """The row as JSON."""
         if self._encoded is None:
-            self._encoded = encode_row(self.row, self.event_ms)
+            self._encoded = encode_row(self.row, self.event_ms, is_archived=self.is_archived)
         return self._encoded
 
     def encoded_with_spark(self) -> bytes:
@@ -135,6 +141,8 @@ class Board:
         self._campaigns_max: Final = campaigns_max
         self._organisations: dict[str, Organisation] = {}
         self._campaigns = 0
+        # As many as there are archived definitions.
+        self._archived: set[tuple[str, str]] = set()
         self.seq = 0
         self.status_seq = 0
         self.flow: dict[int, FlowStatus] = {}
@@ -157,11 +165,28 @@ class Board:
             if self._campaigns >= self._campaigns_max:
                 self._evict()
             entry = organisation.campaigns[row.campaign_id] = Entry()
+            entry.is_archived = (row.org_id, row.campaign_id) in self._archived
             self._campaigns += 1
         self.seq += 1
         entry.put(row, self.seq)
         organisation.campaigns.move_to_end(row.campaign_id)
         organisation.event_ms = max(organisation.event_ms, entry.event_ms)
+
+    def put_definition(self, campaign: Campaign) -> None:
+        """Take in whether a campaign is archived."""
+        key = (campaign.org_id, campaign.campaign_id)
+        is_archived = campaign.status is CampaignStatus.ARCHIVED
+        if is_archived == (key in self._archived):
+            return
+        if is_archived:
+            self._archived.add(key)
+        else:
+            self._archived.discard(key)
+        campaigns = self.organisation(campaign.org_id).campaigns
+        if (entry := campaigns.get(campaign.campaign_id)) is not None:
+            self.seq += 1
+            entry.archive(self.seq, is_archived=is_archived)
+            campaigns.move_to_end(campaign.campaign_id)
 
     def put_decision(self, decision: Decision, record: bytes) -> None:
         """Take in a decision and the bytes it came in."""

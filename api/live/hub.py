@@ -27,6 +27,7 @@ from api.metrics import ORGANISATION_REFUSED
 from api.tail import follow
 from ingest.fair_share import FairShare
 from schemas import topics
+from schemas.campaigns import Campaign
 from schemas.decisions import decode_decision
 from schemas.health import Progress
 from schemas.live import FlowStatus, LiveFrame, LiveRecord, ProcessStatus, StoreStatus, decode_live
@@ -108,6 +109,11 @@ class LiveHub:
     def _wake_clients(self) -> None:
         for client in self._clients:
             client.wake()
+
+    def define(self, campaign: Campaign) -> None:
+        """Take in a campaign's newest definition."""
+        self.board.put_definition(campaign)
+        self._wake_clients()
 
     def _take_live(self, chunk: Chunk) -> None:
         for record in chunk.records():

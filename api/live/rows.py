@@ -12,10 +12,13 @@ from schemas.live import CampaignLive
 # The order of the numbers in an array of counters; told to the browser in the configuration.
 COUNTERS: Final = tuple(field.name for field in msgspec.structs.fields(Counters))
 
+# The state of a campaign that a person put away; to the dataflow it is one that a person paused.
+ARCHIVED: Final = "archived"
+
 _encoder = msgspec.json.Encoder()
 
 
-def encode_row(row: CampaignLive, event_ms: int) -> bytes:
+def encode_row(row: CampaignLive, event_ms: int, *, is_archived: bool = False) -> bytes:
     """The row as JSON. `event_ms`: the log clock when an event last changed its counters."""
     return _encoder.encode(
         {
@@ -23,7 +26,7 @@ def encode_row(row: CampaignLive, event_ms: int) -> bytes:
             "name": row.name,
             "currency": row.currency,
             "zone": row.time_zone,
-            "state": row.state,
+            "state": ARCHIVED if is_archived else row.state,
             "reason": row.state_reason,
             "version": row.version,
             "watermark_ms": row.watermark_ms,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import msgspec
 
@@ -18,7 +19,9 @@ _log = logging.getLogger(__name__)
 class Roster:
     """Definitions with creatives, newest version of each, by organisation."""
 
-    def __init__(self) -> None:
+    def __init__(self, defined: Callable[[Campaign], None] = lambda _: None) -> None:
+        # Told of every definition that comes into force.
+        self._defined = defined
         self._versions: dict[tuple[str, str], int] = {}
         self._campaigns: dict[str, dict[str, Campaign]] = {}
 
@@ -51,6 +54,7 @@ class Roster:
             return
         campaign = record.definition()
         self._versions[key] = record.version
+        self._defined(campaign)
         of_org = self._campaigns.setdefault(record.org_id, {})
         if campaign.creatives and campaign.status is not CampaignStatus.ARCHIVED:
             of_org[campaign.campaign_id] = campaign

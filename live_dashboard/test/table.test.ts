@@ -34,6 +34,13 @@ describe("the table", () => {
     expect(orderedIds(ROWS, filter, { by: "name", down: false }, "today", CONFIG)).toEqual(ids);
   });
 
+  it("hides archived campaigns until their state is asked for", () => {
+    const rows = [...ROWS, row("d", { state: "archived" })];
+    const order = { by: "name", down: false };
+    expect(orderedIds(rows, ALL, order, "today", CONFIG)).not.toContain("d");
+    expect(orderedIds(rows, { text: "", states: new Set(["archived"]) }, order, "today", CONFIG)).toEqual(["d"]);
+  });
+
   it("never adds money of two currencies", () => {
     const found = totals(ROWS, "today", CONFIG).map((total) => [total.currency, total.campaigns, total.counters[4]]);
     expect(found).toEqual([

@@ -10,7 +10,7 @@ import pytest
 from api.auth import ApiKeys
 from schemas import topics
 from schemas.control import decode_control
-from tests.api.conftest import Api, Apis
+from tests.api.conftest import NOW_MS, Api, Apis
 from tests.support.until import until
 
 SHOES = {"name": "Shoes", "currency": "EUR", "daily_budget_micros": 5_000_000, "bidding": {"bid_micros": 900_000}}
@@ -79,10 +79,45 @@ def test_a_change_of_what_someone_else_changed_meanwhile_is_a_conflict(api: Api)
     put(api)
     put(api, name="Boots")
     stale = api.client.put(PATH, json=SHOES | {"name": "Hats"}, headers={"If-Match": '"1"'})
-    assert (stale.status_code, code(stale)) == (409, "version_conflict")
+    assert (stale.status_code, code(stale), stale.headers["etag"]) == (412, "version_conflict", '"2"')
     fresh = api.client.patch(PATH, json={"name": "Hats"}, headers={"If-Match": '"2"'})
     assert (fresh.status_code, fresh.json()["version"]) == (200, 3)
     assert api.client.patch(PATH, json={}, headers={"If-Match": "latest"}).status_code == 422
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+def test_every_change_of_another_version_than_named_is_a_412_with_the_one_in_force(api: Api, method: str) -> None:
+    put(api)
+    put(api, name="Boots")
+    body = {"json": SHOES} if method != "DELETE" else {}
+    answer = api.client.request(method, PATH, headers={"If-Match": '"1"'}, **body)
+    assert (answer.status_code, answer.headers["etag"]) == (412, '"2"')
+    assert api.client.get(PATH).json()["campaign"]["name"] == "Boots"
+    assert api.client.request(method, PATH, headers={"If-Match": '"2"'}, **body).status_code == 200
+
+
+async def test_an_archived_campaign_is_not_served_nor_listed_and_can_be_taken_out_again(api: Api) -> None:
+    put(api)
+    first = api.client.delete(PATH)
+    assert (first.status_code, first.json()["version"], first.headers["etag"]) == (200, 2, '"2"')
+    assert first.json()["campaign"]["status"] == "archived"
+    # Once more changes nothing.
+    assert api.client.delete(PATH).json()["version"] == 2
+    assert api.client.get("/api/v1/campaigns").json()["campaigns"] == []
+    (kept,) = api.client.get("/api/v1/campaigns?archived=true").json()["campaigns"]
+    assert kept["campaign"]["campaign_id"] == "shoes"
+    await until(lambda: api.client.get(f"{PATH}/serving").json().get("paused"))
+    assert api.client.get(f"{PATH}/serving").json()["pause_reason"] == "paused_by_person"
+    event = b'{"event_id":"e1","type":"click","campaign_id":"shoes","ts":%d}' % NOW_MS
+    assert api.post(event).status_code == 202
+    api.client.patch(PATH, json={"status": "active"})
+    assert len(api.client.get("/api/v1/campaigns").json()["campaigns"]) == 1
+
+
+def test_only_what_there_is_can_be_archived_and_a_name_that_looks_so_is_not(api: Api) -> None:
+    assert api.client.delete(PATH).status_code == 404
+    put(api, name='the "status":"archived" campaign')
+    assert len(api.client.get("/api/v1/campaigns").json()["campaigns"]) == 1
 
 
 def test_a_patch_changes_what_it_names_and_null_takes_away(api: Api) -> None:
@@ -149,7 +184,7 @@ def test_overrides(api: Api, override: dict[str, Any], status: int) -> None:
     [
         ("GET", "/api/v1/campaigns/nothing", 404, "unknown_campaign"),
         ("GET", "/api/v1/nothing", 404, "unknown_path"),
-        ("DELETE", "/api/v1/campaigns", 405, "http"),
+        ("DELETE", "/api/v1/campaigns", 405, "wrong_method"),
         ("GET", "/api/v1/events", 405, "wrong_method"),
         ("GET", "/api/v1/campaigns?limit=0", 422, "invalid_request"),
         ("GET", "/api/v1/campaigns/a%20b", 422, "invalid_request"),

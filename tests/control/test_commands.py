@@ -120,6 +120,14 @@ def test_pause_resume_bid_and_lift_are_overrides_with_a_reason(with_shoes: Conso
     assert [override["action"] for override in shown["overrides"]] == ["pause", "resume", "set_bid", "lift"]
 
 
+def test_an_archived_campaign_is_not_listed_and_undo_takes_it_out_again(with_shoes: Console) -> None:
+    assert with_shoes.ok("campaign", "archive", "shoes").split() == ["shoes", "2", "archived"]
+    assert with_shoes.ok("campaign", "list") == ""
+    assert "shoes" in with_shoes.ok("campaign", "list", "--archived")
+    with_shoes.ok("campaign", "undo", "shoes")
+    assert "shoes" in with_shoes.ok("campaign", "list")
+
+
 def test_an_unknown_campaign_is_one_clear_line(console: Console) -> None:
     result = console.run("campaign", "pause", "hats")
     assert (result.exit_code, result.stderr) == (1, "penstock: there is no campaign 'hats'\n")

@@ -13,11 +13,11 @@ export interface Filter {
   states: ReadonlySet<string>;
 }
 
-export const STATES = ["active", "paused", "scheduled", "ended", "unknown"] as const;
+export const STATES = ["active", "paused", "scheduled", "ended", "unknown", "archived"] as const;
 
 /** Does the row have all words of the text in its name or id, and one of the states? */
 export function isShown(row: Row, filter: Filter): boolean {
-  if (filter.states.size > 0 && !filter.states.has(row.state)) return false;
+  if (filter.states.size > 0 ? !filter.states.has(row.state) : row.state === "archived") return false;
   const where = `${row.name} ${row.id} ${row.currency}`.toLowerCase();
   return filter.text
     .toLowerCase()

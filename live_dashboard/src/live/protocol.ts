@@ -57,7 +57,7 @@ export interface Budget {
   period_end_ms: number | null;
 }
 
-export type CampaignState = "active" | "paused" | "scheduled" | "ended" | "unknown";
+export type CampaignState = "active" | "paused" | "scheduled" | "ended" | "unknown" | "archived";
 
 export interface Row {
   id: string;

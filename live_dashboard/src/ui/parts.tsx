@@ -40,6 +40,7 @@ const STATE_LOOK: Record<CampaignState, { tone: string; sign: ReactNode; label: 
     sign: <path d="M6 1l5.5 10H.5zm-.6 3.5v3.2h1.2V4.5zm0 4v1.2h1.2V8.5z" fillRule="evenodd" />,
     label: "Unknown",
   },
+  archived: { tone: "bg-line text-muted", sign: <path d="M1.5 2h9v2.5h-9zM2.5 5.5h7V10h-7zM4.5 6.5v1h3v-1z" />, label: "Archived" },
 };
 
 /** What "unknown" and absent reasons mean to a person. */

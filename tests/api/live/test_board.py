@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from api.live.board import DECISIONS_MAX, Board
 from api.live.frames import delta
 from api.live.protocol import ROWS_PER_FRAME
+from schemas.campaigns import Campaign, CampaignStatus
 from schemas.decisions import encode_decision
 from tests.support.live_feed import live_row, pause
 
@@ -17,6 +18,11 @@ NOW_MS = 1_760_000_000_000
 def seen(board: Board, since: int, wanted: frozenset[str] | None = None) -> list[str]:
     frame = delta(board, "default", since, wanted, NOW_MS)
     return [] if frame is None else [row["id"] for row in json.loads(frame.text)["rows"]]
+
+
+def states(board: Board) -> list[str]:
+    frame = delta(board, "default", 0, None, NOW_MS)
+    return [] if frame is None else [row["state"] for row in json.loads(frame.text)["rows"]]
 
 
 @settings(deadline=None)
@@ -39,6 +45,29 @@ def test_the_longest_unchanged_campaign_goes_when_the_board_is_full() -> None:
     assert board.campaigns == 2
     assert seen(board, 0) == ["a", "c"]
     assert board.organisation("default").evicted_seq == 2
+
+
+def test_whoever_has_most_goes_without_when_the_board_is_full() -> None:
+    board = Board(campaigns_max=3)
+    board.put_row(live_row("theirs", 1_000, NOW_MS, org_id="other"))
+    for number in range(50):
+        board.put_row(live_row(f"c{number}", 1_000, NOW_MS))
+    assert list(board.organisation("other").campaigns) == ["theirs"]
+    assert seen(board, 0) == ["c48", "c49"]
+
+
+def test_an_archived_campaign_is_a_change_and_stays_one_whatever_its_events_say() -> None:
+    board = Board()
+    board.put_row(live_row("a", 1_000, NOW_MS))
+    before = board.seq
+    campaign = Campaign(campaign_id="a", name="A", currency="EUR", status=CampaignStatus.ARCHIVED)
+    board.put_definition(campaign)
+    board.put_definition(campaign)
+    assert (seen(board, before), board.seq) == (["a"], before + 1)
+    board.put_row(live_row("a", 2_000, NOW_MS))
+    assert states(board) == ["archived"]
+    board.put_definition(campaign.model_copy(update={"status": CampaignStatus.ACTIVE}))
+    assert states(board) == ["active"]
 
 
 def test_rows_of_another_organisation_are_not_in_the_delta() -> None:
