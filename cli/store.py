@@ -38,4 +38,5 @@ def store() -> None:
             stop=stop,
             redis_url=settings.redis,
             progress=progress,
+            audit_whole=settings.raw_ttl_days * 24 > settings.log_retention_hours,
         )

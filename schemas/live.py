@@ -67,6 +67,22 @@ class FlowStatus(msgspec.Struct, kw_only=True, tag="flow", tag_field="kind"):
     epoch_ms: float
 
 
+class Verification(msgspec.Struct, kw_only=True, tag="verification", tag_field="kind"):
+    """The log compared with ClickHouse: when, by whom ("store" or "doctor"), events of which times, what was found."""
+
+    at_ms: int
+    by: str
+    # Times of the events compared; 0 where there were none.
+    from_ms: int
+    to_ms: int
+    # Events compared, and rows of the other tables.
+    events: int
+    rows: int
+    # Of both: what was not in ClickHouse, and what of it is there again.
+    missing: int
+    repaired: int
+
+
 class StoreStatus(msgspec.Struct, kw_only=True, tag="store", tag_field="kind"):
     """How the writer into ClickHouse is doing; `error` is None when all is well."""
 
@@ -74,6 +90,8 @@ class StoreStatus(msgspec.Struct, kw_only=True, tag="store", tag_field="kind"):
     state: str  # "ok", "behind" or "down"
     lag_records: int
     error: str | None
+    # The store's last comparison with the log that compared anything.
+    verification: Verification | None = None
 
 
 class LoopStatus(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -117,7 +135,7 @@ class ProcessStatus(msgspec.Struct, kw_only=True, omit_defaults=True, tag="proce
     endings: list[Ending] = []
 
 
-LiveRecord = LiveFrame | FlowStatus | StoreStatus | ProcessStatus
+LiveRecord = LiveFrame | FlowStatus | StoreStatus | ProcessStatus | Verification
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[LiveRecord] = msgspec.json.Decoder(LiveRecord)

@@ -10,12 +10,14 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator
 from typing import Final
 
+import msgspec
+
 from api.live.points import STEP_MS, PointRing
 from api.live.rows import encode_row, with_spark
 from schemas.campaigns import Campaign, CampaignStatus
 from schemas.decisions import Decision
 from schemas.kpis import Counters
-from schemas.live import CampaignLive, FlowStatus, StoreStatus
+from schemas.live import CampaignLive, FlowStatus, StoreStatus, Verification
 
 # At most 14,400 bytes of points and about 6 kB of row each: 205 MB when ten thousand have a full hour.
 CAMPAIGNS_MAX: Final = 10_000
@@ -147,6 +149,7 @@ class Board:
         self.status_seq = 0
         self.flow: dict[int, FlowStatus] = {}
         self.store: StoreStatus | None = None
+        self._verification: Verification | None = None
 
     @property
     def campaigns(self) -> int:
@@ -203,7 +206,21 @@ class Board:
     def put_store(self, status: StoreStatus) -> None:
         """Take in how the writer into ClickHouse is doing."""
         self.store = status
+        self._note(status.verification)
         self._status_changed()
+
+    def put_verification(self, verification: Verification) -> None:
+        """Take in a comparison of the log with ClickHouse that another than the store has made."""
+        self._note(verification)
+        self._status_changed()
+
+    def _note(self, verification: Verification | None) -> None:
+        """The store says its own last one again and again: the newest of all is shown."""
+        known = self._verification
+        if verification is not None and (known is None or verification.at_ms >= known.at_ms):
+            self._verification = verification
+        if self.store is not None:
+            self.store = msgspec.structs.replace(self.store, verification=self._verification)
 
     def _status_changed(self) -> None:
         self.seq += 1

@@ -30,7 +30,15 @@ from schemas import topics
 from schemas.campaigns import Campaign
 from schemas.decisions import decode_decision
 from schemas.health import Progress
-from schemas.live import FlowStatus, LiveFrame, LiveRecord, ProcessStatus, StoreStatus, decode_live
+from schemas.live import (
+    FlowStatus,
+    LiveFrame,
+    LiveRecord,
+    ProcessStatus,
+    StoreStatus,
+    Verification,
+    decode_live,
+)
 from schemas.log import Chunk, Log, LogUnavailableError
 
 # A browser that connects while the hub reads the log waits so long for it, then gets what is there.
@@ -134,6 +142,8 @@ class LiveHub:
                 self.board.put_store(record)
             case ProcessStatus():
                 self._heard(record)
+            case Verification():
+                self.board.put_verification(record)
 
     def _take_decisions(self, chunk: Chunk) -> None:
         for record in chunk.records():

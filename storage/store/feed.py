@@ -69,7 +69,7 @@ class Health:
 class Tail:
     """A position in one partition, and how large its records are."""
 
-    def __init__(self, log: Log, topic: str, partition: int, *, start: int | None = None) -> None:
+    def __init__(self, log: Log, topic: str, partition: int, *, start: int | None = None, again: bool = False) -> None:
         self._log = log
         self.topic = topic
         self.partition = partition
@@ -80,14 +80,17 @@ class Tail:
         self.offsets_are_bytes = False
         # Retention removed records that were not read.
         self.lost = False
+        # What is read was stored before: then nothing is lost with what retention removed.
+        self._again = again
 
-    def read(self, max_bytes: int) -> Chunk | None:
+    def read(self, max_bytes: int, wait_s: float = 0.0) -> Chunk | None:
         """The next records; the position stays. What retention removed is skipped, counted and logged."""
         try:
-            chunk = self._log.read(self.topic, self.partition, self.position, max_bytes)
+            chunk = self._log.read(self.topic, self.partition, self.position, max_bytes, wait_s)
         except OffsetGoneError as gone:
-            metrics.LOST.labels(self.topic).inc(gone.begin - self.position)
-            _log.error("%s: what was before it is not stored", gone)
+            if not self._again:
+                metrics.LOST.labels(self.topic).inc(gone.begin - self.position)
+                _log.error("%s: what was before it is not stored", gone)
             self.position = gone.begin
             self.lost = True
             return None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 
 from schemas.health import Progress
 from schemas.log import Log
 from storage.client import Client
 from storage.schema import prepare
+from storage.store.audit import Audit
 from storage.store.event_feed import EventFeed
 from storage.store.feed import Feed, FeedThread
 from storage.store.status import tell
@@ -18,6 +20,8 @@ from storage.store.topic_feed import topic_feeds
 _log = logging.getLogger(__name__)
 
 STATUS_EVERY_S = 1.0
+# Writers that have not caught up for so long need ClickHouse more than the comparison does.
+BUSY_S = 3.0
 
 
 class _Database:
@@ -45,15 +49,23 @@ def run(
     stop: threading.Event,
     redis_url: str = "",
     progress: Progress | None = None,
+    audit_whole: bool = True,
 ) -> None:
     """Write the log into ClickHouse, and the serving state into Redis where there is one, until `stop` is set.
 
-    Everything is retried for as long as it takes; a kill at any moment loses nothing.
+    Everything is retried for as long as it takes; a kill at any moment loses nothing. `audit_whole`: raw events stay
+    for longer than the log, so that all of it can be compared with ClickHouse.
     """
     progress = progress if progress is not None else Progress()
     connected = _Database(url, raw_ttl_days, window_ttl_days).connected
     feeds: list[Feed] = [EventFeed(log, raw_ttl_days=raw_ttl_days), *topic_feeds(log)]
-    threads = [FeedThread(feed, connected, stop, progress.loop(feed.name)) for feed in feeds]
+    writers = [FeedThread(feed, connected, stop, progress.loop(feed.name)) for feed in feeds]
+
+    def busy() -> bool:
+        return any(time.monotonic() - writer.health.caught_up_s > BUSY_S for writer in writers)
+
+    audit = Audit(log, raw_ttl_days=raw_ttl_days, whole=audit_whole, is_busy=busy)
+    threads = [*writers, FeedThread(audit, connected, stop, progress.loop(audit.name))]
     started: list[threading.Thread] = [*threads]
     if redis_url:
         from storage.store.serving_feed import ServingThread
@@ -62,19 +74,25 @@ def run(
     for thread in started:
         thread.start()
     progress.ready()
-    _watch(log, threads, started, stop)
+    _watch(log, threads, started, stop, audit)
     for thread in started:
         thread.join(timeout=10)
 
 
-def _watch(log: Log, feeds: Sequence[FeedThread], threads: list[threading.Thread], stop: threading.Event) -> None:
+def _watch(
+    log: Log,
+    feeds: Sequence[FeedThread],
+    threads: list[threading.Thread],
+    stop: threading.Event,
+    audit: Audit | None = None,
+) -> None:
     """Tell how it goes; a thread that died of a bug ends the process, so that a supervisor starts it again."""
     healths = {thread.name.removeprefix("store-"): thread.health for thread in feeds}
     state = "ok"
     while not stop.wait(STATUS_EVERY_S):
         for feed in feeds:
             feed.measure()
-        status = tell(log, healths)
+        status = tell(log, healths, audit.last if audit is not None else None)
         if status.state != state:
             _log.warning("store is %s%s", status.state, f": {status.error}" if status.error else "")
             state = status.state

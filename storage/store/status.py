@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Final
 
 from schemas import topics
-from schemas.live import StoreStatus, encode_live
+from schemas.live import StoreStatus, Verification, encode_live
 from schemas.log import Log, LogUnavailableError
 from storage import metrics
 from storage.store.feed import Health
@@ -16,7 +16,9 @@ from storage.store.feed import Health
 STATES: Final = ("ok", "behind", "down")
 
 
-def status_of(healths: Mapping[str, Health], now_s: float, now_ms: int) -> StoreStatus:
+def status_of(
+    healths: Mapping[str, Health], now_s: float, now_ms: int, verification: Verification | None = None
+) -> StoreStatus:
     """The worst state of all feeds, the records that wait in all of them, and the first error."""
     states = [health.state(now_s) for health in healths.values()]
     errors = [f"{name}: {health.error}" for name, health in healths.items() if health.error is not None]
@@ -25,16 +27,17 @@ def status_of(healths: Mapping[str, Health], now_s: float, now_ms: int) -> Store
         state=max(states, key=STATES.index, default="ok"),
         lag_records=sum(health.lag_records for health in healths.values()),
         error=errors[0] if errors else None,
+        verification=verification,
     )
 
 
-def tell(log: Log, healths: Mapping[str, Health]) -> StoreStatus:
+def tell(log: Log, healths: Mapping[str, Health], verification: Verification | None = None) -> StoreStatus:
     """Set the metrics and write the row; a log that is away is no reason to stop."""
     now_s = time.monotonic()
     for name, health in healths.items():
         metrics.LAG.labels(name).set(health.lag_records)
         metrics.STATE.labels(name).set(STATES.index(health.state(now_s)))
-    status = status_of(healths, now_s, time.time_ns() // 1_000_000)
+    status = status_of(healths, now_s, time.time_ns() // 1_000_000, verification)
     with suppress(LogUnavailableError):
         log.append(topics.LIVE, 0, [encode_live(status)])
     return status

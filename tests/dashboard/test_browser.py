@@ -14,7 +14,7 @@ from schemas.dead_letters import Reject, dead_letter
 from schemas.receipts import encode_receipt
 from tests.dashboard.conftest import DASHBOARD, Site, now_ms, started
 from tests.dashboard.steering import bidding, receipt, recommendation
-from tests.support.live_feed import budget, feed, flow_status, live_row, pause, set_bid, store_status
+from tests.support.live_feed import budget, feed, flow_status, live_row, pause, set_bid, store_status, verification
 
 UNIT = 1_000_000
 # A deadline and not a wait: the machine may be busy with other tests.
@@ -271,7 +271,14 @@ def fill(site: Site) -> None:
     site.log.append(topics.RECEIPTS, 0, [encode_receipt(refused)])
     site.log.append(topics.DEAD_LETTERS, 0, [msgspec.json.encode(letter)])
     feed(site.log, live_row("c1", 45_000, now, bidding=bidding(mode="recommend", halted=1, bid_held="override")))
-    feed(site.log, pause("c1", now), bid, wanted, flow_status(now), store_status(now, "down", "refused", 9))
+    feed(
+        site.log,
+        pause("c1", now),
+        bid,
+        wanted,
+        flow_status(now),
+        store_status(now, "down", "refused", 9, verification(now)),
+    )
 
 
 @pytest.mark.parametrize("width", [320, 360, 768], ids=["400% zoom of 1280", "phone", "tablet"])
@@ -307,6 +314,27 @@ def test_no_page_has_a_serious_accessibility_violation(page: Page, site: Site, t
             if each["impact"] in ("serious", "critical")
         ]
         assert serious == [], address
+
+
+@pytest.mark.parametrize(
+    ("missing", "repaired", "told"),
+    [
+        (0, 0, "Nothing was missing."),
+        (5_440, 5_440, "What was missing is written again."),
+        (9, 4, "5 still missing: run penstock doctor --verify."),
+    ],
+    ids=["all there", "repaired", "not all repaired"],
+)
+def test_the_system_page_shows_the_last_comparison_with_the_log(
+    page: Page, site: Site, missing: int, repaired: int, told: str
+) -> None:
+    now = now_ms()
+    feed(site.log, store_status(now, verified=verification(now, missing=missing, repaired=repaired)))
+    page.goto(f"{site.url}/#/system")
+    shown = page.get_by_label("Last verification")
+    expect(shown).to_contain_text(told)
+    expect(shown).to_contain_text("500,000")
+    expect(shown).to_contain_text("by store")
 
 
 def test_the_theme_follows_the_system_until_it_is_chosen(context: BrowserContext, site: Site) -> None:

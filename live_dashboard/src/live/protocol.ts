@@ -119,11 +119,24 @@ export interface FlowStatus {
   epoch_ms: number;
 }
 
+/** The log compared with ClickHouse. The times are those of the events compared, 0 where there were none. */
+export interface Verification {
+  at_ms: number;
+  by: string;
+  from_ms: number;
+  to_ms: number;
+  events: number;
+  rows: number;
+  missing: number;
+  repaired: number;
+}
+
 export interface StoreStatus {
   now_ms: number;
   state: "ok" | "behind" | "down";
   lag_records: number;
   error: string | null;
+  verification?: Verification | null;
 }
 
 /** window_start_ms, then impressions, clicks, conversions, leads, spend_micros, revenue_micros, reach. */

@@ -2,7 +2,7 @@
 
 import type { ReactNode } from "react";
 import { age, bytes, clock, count, dateTime, HERE, zoneName } from "../lib/format";
-import type { FlowStatus } from "../live/protocol";
+import type { FlowStatus, Verification } from "../live/protocol";
 import { useAttention } from "../ui/attention";
 import { DeadLettersCard } from "../ui/dead-letters";
 import { useLive, useNow } from "../ui/live";
@@ -73,6 +73,7 @@ export function SystemPage() {
                   </Fact>
                 )}
               </Facts>
+              <Verified last={store.verification ?? null} now={now} />
             </div>
           )}
         </Card>
@@ -110,6 +111,35 @@ export function SystemPage() {
         </Card>
       </div>
     </div>
+  );
+}
+
+/** The last comparison of the log with ClickHouse: what was missing there, and whether it is there again. */
+function Verified({ last, now }: { last: Verification | null; now: number }) {
+  if (last === null) {
+    return <p className="text-muted">What is stored has not been compared with the log yet.</p>;
+  }
+  const left = last.missing - last.repaired;
+  const found =
+    last.missing === 0 ? "Nothing was missing." : left === 0 ? "What was missing is written again." : `${count(left)} still missing: run penstock doctor --verify.`;
+  return (
+    <section aria-label="Last verification" className="space-y-1 border-t border-line pt-2">
+      <Notice tone={left > 0 ? "bad" : last.missing > 0 ? "warn" : "good"}>
+        <strong>Compared with the log.</strong> {found}
+      </Notice>
+      <Facts>
+        <Fact name="Compared">
+          {age(Math.max(0, now - last.at_ms))}{now - last.at_ms >= 1_000 ? " ago" : ""} by {last.by}
+        </Fact>
+        <Fact name="Events of">
+          {last.from_ms === 0 ? "–" : `${dateTime(last.from_ms, HERE)} to ${dateTime(last.to_ms, HERE)}`}
+        </Fact>
+        <Fact name="Events compared">{count(last.events)}</Fact>
+        <Fact name="Other rows compared">{count(last.rows)}</Fact>
+        <Fact name="Missing">{count(last.missing)}</Fact>
+        <Fact name="Written again">{count(last.repaired)}</Fact>
+      </Facts>
+    </section>
   );
 }
 

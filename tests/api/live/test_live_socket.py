@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from schemas import topics
 from tests.api.live.conftest import Site, Viewer, site_of
-from tests.support.live_feed import feed, flow_status, live_row, pause, store_status
+from tests.support.live_feed import feed, flow_status, live_row, pause, store_status, verification
 from tests.support.memory_log import MemoryLog
 from tests.support.until import until
 
@@ -234,6 +234,17 @@ async def test_a_store_that_is_down_reaches_every_viewer(site: Site) -> None:
         feed(site.log, store_status(NOW_MS, "down", "connection refused", 120))
         await viewer.until(lambda: (viewer.last.get("delta") or {}).get("store"))
     assert viewer.last["delta"]["store"]["error"] == "connection refused"
+
+
+async def test_the_newest_comparison_with_the_log_reaches_every_viewer(site: Site) -> None:
+    async with site.viewer() as viewer:
+        await viewer.take()
+        feed(site.log, verification(NOW_MS, by="doctor", missing=7, repaired=7))
+        # The store goes on saying its own, which is older.
+        feed(site.log, store_status(NOW_MS + 1_000, verified=verification(NOW_MS - 60_000)))
+        await viewer.until(lambda: (viewer.last.get("delta") or {}).get("store"))
+        shown = viewer.last["delta"]["store"]["verification"]
+        assert (shown["by"], shown["missing"], shown["at_ms"]) == ("doctor", 7, NOW_MS)
 
 
 async def test_a_slow_viewer_of_a_thousand_campaigns_gets_the_last_state_in_bounded_memory(site: Site) -> None:
