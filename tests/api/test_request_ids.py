@@ -15,7 +15,7 @@ def test_a_request_keeps_its_id_in_answer_log_and_dead_letters(api: Api, caplog:
         answer = api.post(b"not json", x_request_id="order-17")
     assert answer.headers["x-request-id"] == "order-17"
     assert [record.getMessage() for record in caplog.records] == ["POST /api/v1/events"]
-    assert json.loads(api.log.records("events.dlq")[0])["source"] == "http/order-17"
+    assert json.loads(api.log.records("events.dlq")[0])["source"] == "http/order-17:1"
     made_up = api.client.get("/healthz", headers={"X-Request-Id": "<script>"}).headers["x-request-id"]
     assert len(made_up) == 16
 
