@@ -121,8 +121,8 @@ def create_app(wiring: Wiring) -> FastAPI:
 
 def _heard(wiring: Wiring, parts: Parts, status: ProcessStatus) -> None:
     """A report read late, at the start, is as old as its time says; a clock that is off makes nobody old while live."""
-    age_s = max(0, wiring.now_ms() - status.now_ms) / 1_000
-    parts.take(status, age_s if age_s > LATE_S else 0.0)
+    ahead_s = (status.now_ms - wiring.now_ms()) / 1_000
+    parts.take(status, -ahead_s if -ahead_s > LATE_S else 0.0, ahead_s)
 
 
 def _bidder(wiring: Wiring, setup: OpenRtb, following: Following) -> Bidder:

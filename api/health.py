@@ -69,8 +69,9 @@ async def readyz(
 
 
 @router.get("/metrics", response_class=Response)
-async def metrics() -> Response:
-    """Prometheus metrics."""
+async def metrics(request: Request) -> Response:
+    """Prometheus metrics of this process, and the state of every process that has reported."""
+    await asyncio.to_thread(request.app.state.parts.measure)
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 

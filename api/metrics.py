@@ -37,3 +37,19 @@ BODY_BYTES: Final = Gauge("penstock_body_bytes", "Bytes of request bodies under 
 ORGANISATION_REFUSED: Final = Counter(
     "penstock_organisation_refused_total", "Requests refused for an organisation's bound.", ["organisation", "bound"]
 )
+
+# Of every process that has reported, here or on another machine: 1 when it works.
+PROCESS_WELL: Final = Gauge("penstock_process_well", "1 when the process works.", ["process", "host"])
+# ok, starting, waiting, stuck, silent, crashing, ended or stopped (docs/operations.md).
+PROCESS_STATE: Final = Gauge("penstock_process_state", "1 for the state it is in.", ["process", "host", "state"])
+PROCESS_WAITING: Final = Gauge("penstock_process_waiting", "Work that waits, in its own units.", ["process", "host"])
+# Its reports take about a second to come: less than that says nothing.
+PROCESS_SKEW: Final = Gauge(
+    "penstock_process_clock_skew_seconds", "Its clock ahead of the api's (negative: behind).", ["process", "host"]
+)
+CLICKHOUSE_ANSWERS: Final = Gauge("penstock_clickhouse_answers", "1 when ClickHouse answers the api's question.")
+DISK_FREE: Final = Gauge("penstock_data_disk_free_bytes", "Free on the disk of the data folder.")
+DISK_SIZE: Final = Gauge("penstock_data_disk_bytes", "Size of the disk of the data folder.")
+# Of the local log; at the quota its oldest segments go, read or not.
+LOG_BYTES: Final = Gauge("penstock_log_bytes", "Size of the local log.")
+LOG_QUOTA: Final = Gauge("penstock_log_quota_bytes", "Size at which the local log drops its oldest segments.")

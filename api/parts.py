@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from api import metrics
 from schemas.health import State, Verdict, judge
 from schemas.live import ProcessStatus
 from storage.run_folder import as_seen_here, is_halted
@@ -64,19 +66,24 @@ class Parts:
         self._clock_s = clock_s
         self._host = host or socket.gethostname()
         self._heard: OrderedDict[tuple[str, str], tuple[ProcessStatus, float]] = OrderedDict()
+        self._measuring = threading.Lock()
+        self._skew_s: dict[tuple[str, str], float] = {}
         # What asking ClickHouse came to; None while nobody asks.
         self.clickhouse: str | None = None
 
-    def take(self, status: ProcessStatus, age_s: float = 0.0) -> None:
-        """A report came over topic `live`; `age_s` old when it came (at the start the log is read from its begin)."""
+    def take(self, status: ProcessStatus, age_s: float = 0.0, skew_s: float = 0.0) -> None:
+        """A report came over topic `live`; `age_s` old when it came (at the start the log is read from its begin).
+        Its machine's clock is ahead of this one's by `skew_s`."""
         key = status.process, status.host
+        self._skew_s[key] = skew_s
         before = self._heard.get(key)
         if before is not None and (before[0].started_ms, before[0].beat) == (status.started_ms, status.beat):
             return
         self._heard[key] = status, self._clock_s() - age_s
         self._heard.move_to_end(key)
         while len(self._heard) > PROCESSES_MAX:
-            self._heard.popitem(last=False)
+            gone, _ = self._heard.popitem(last=False)
+            self._skew_s.pop(gone, None)
 
     def instances(self) -> list[Instance]:
         """Every process there is, by name and machine. Reads small files."""
@@ -92,6 +99,24 @@ class Parts:
         here = status.host == self._host
         stopped = here and status.state == "running" and is_halted(status.pid)
         return Instance(status, age_s, judge(as_seen_here(status, self._host), age_s, stopped=stopped))
+
+    def measure(self) -> None:
+        """Set the metrics of all processes; those that are gone have none."""
+        rows = self.instances()
+        with self._measuring:
+            self._measure(rows)
+
+    def _measure(self, rows: Sequence[Instance]) -> None:
+        for gauge in (metrics.PROCESS_WELL, metrics.PROCESS_STATE, metrics.PROCESS_WAITING, metrics.PROCESS_SKEW):
+            gauge.clear()
+        for row in rows:
+            of = row.status.process, row.status.host
+            metrics.PROCESS_WELL.labels(*of).set(row.verdict.fine)
+            metrics.PROCESS_STATE.labels(*of, row.verdict.state).set(1)
+            metrics.PROCESS_WAITING.labels(*of).set(row.status.waiting)
+            metrics.PROCESS_SKEW.labels(*of).set(self._skew_s.get(of, 0.0))
+        if self.clickhouse is not None:
+            metrics.CLICKHOUSE_ANSWERS.set(self.clickhouse == "ok")
 
     def said(self, expected: Iterable[str]) -> dict[str, str]:
         """By part `ok`, or what is wrong in words: of those expected here and of those that have reported."""

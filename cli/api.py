@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
@@ -133,6 +134,7 @@ def _serve(settings: Settings, *, log: Log, **parts: Any) -> None:
         ready_parts=ready_parts(settings.ready_parts),
         **parts,
     )
+    _measure_disk(settings)
     uvicorn.run(
         create_app(wiring),
         host=settings.host,
@@ -149,6 +151,28 @@ def _serve(settings: Settings, *, log: Log, **parts: Any) -> None:
         server_header=False,
         timeout_graceful_shutdown=5,
     )
+
+
+def _measure_disk(settings: Settings) -> None:
+    """Have disk and log measured whenever somebody asks for metrics."""
+    import shutil
+
+    from api import metrics
+
+    metrics.DISK_FREE.set_function(lambda: shutil.disk_usage(settings.data_dir).free)
+    metrics.DISK_SIZE.set_function(lambda: shutil.disk_usage(settings.data_dir).total)
+    if not settings.kafka:
+        metrics.LOG_BYTES.set_function(lambda: folder_bytes(settings.data_dir / "log"))
+        metrics.LOG_QUOTA.set(settings.log_retention_bytes)
+
+
+def folder_bytes(folder: Path) -> int:
+    """What the files below a folder hold; those that vanish meanwhile hold nothing."""
+    size = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):
+            size += path.stat().st_size if path.is_file() else 0
+    return size
 
 
 def _rate_limit(settings: Settings, organisations: int) -> RateLimit:

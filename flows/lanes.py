@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -32,6 +33,7 @@ class Lane:
         self._bytes_max = bytes_max
         self._changed = threading.Condition()
         self._waiting: list[bytes] = []
+        self._read_s: list[float | None] = []
         self._bytes = 0
         self._closed = False
         self._error = ""
@@ -39,8 +41,8 @@ class Lane:
         self._thread = threading.Thread(target=self._run, name=f"sink-{topic}", daemon=True)
         self._thread.start()
 
-    def put(self, records: Sequence[bytes]) -> None:
-        """Queue records; waits while LANE_BYTES_MAX are held."""
+    def put(self, records: Sequence[bytes], read_s: float | None = None) -> None:
+        """Queue records; waits while LANE_BYTES_MAX are held. `read_s`: when what caused them was read, monotonic."""
         size = sum(map(len, records))
         with self._changed:
             while not self._changed.wait_for(
@@ -50,6 +52,7 @@ class Lane:
             self._meter.loop.goes_on(self.topic)
             self._must_be_alive()
             self._waiting += records
+            self._read_s += [read_s] * len(records)
             self._bytes += size
             self._changed.notify_all()
 
@@ -109,8 +112,13 @@ class Lane:
             self._meter.sink_pending.labels(self.topic).set(self._bytes)
         if not self._append(records):
             return False
+        now_s = time.monotonic()
+        for read_s in self._read_s[:count]:
+            if read_s is not None:
+                self._meter.decision_seconds.observe(now_s - read_s)
         with self._changed:
             del self._waiting[:count]
+            del self._read_s[:count]
             self._bytes -= size
             self._meter.sink_pending.labels(self.topic).set(self._bytes)
             self._changed.notify_all()

@@ -25,6 +25,8 @@ class Meter:
         # The dataflow's thread: source, stages and sink turn in it.
         self.loop = loop if loop is not None else Loop("dataflow")
         self.registry = CollectorRegistry()
+        # When the newest span was read, by the monotonic clock; the dataflow's thread works it through before the next.
+        self.read_s = 0.0
         self.lines = 0
         self.bytes = 0
         self.dead_letters = 0
@@ -68,6 +70,13 @@ class Meter:
         self._late = Counter("penstock_flow_late", "Late events", registry=r)
         # Decisions by kind and reason; written again after a crash, they count again.
         self._decisions = Counter("penstock_flow_decisions", "Decisions", ["kind", "reason"], registry=r)
+        # From reading the events that caused a decision until the decision is durable in the log.
+        self.decision_seconds = Histogram(
+            "penstock_flow_decision_seconds",
+            "From reading an event to its decision being durable",
+            registry=r,
+            buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
+        )
         # From the end of an epoch's input until the next epoch's first read: outputs durable, snapshot written.
         self._epoch = Histogram(
             "penstock_flow_epoch_close_seconds",

@@ -79,7 +79,7 @@ class LogSinkPartition(StatefulSinkPartition[Item, int]):
         """Queue outputs for the log; waits when too many are held."""
         outputs = [value for value in values if isinstance(value, Output)]
         decisions = [decision for output in outputs for decision in output.decisions]
-        self._put(DECISIONS, self._encoded(decisions))
+        self._put(DECISIONS, self._encoded(decisions), self._meter.read_s)
         self._put_live([row for output in outputs for row in output.live], outputs)
         self._put(KPIS, [_encode(batch) for output in outputs for batch in output.kpis])
         self._put(VERDICTS, [_encode(verdicts) for output in outputs for verdicts in output.verdicts])
@@ -101,9 +101,9 @@ class LogSinkPartition(StatefulSinkPartition[Item, int]):
         for lane in self._lanes.values():
             lane.close()
 
-    def _put(self, topic: str, records: Sequence[bytes]) -> None:
+    def _put(self, topic: str, records: Sequence[bytes], read_s: float | None = None) -> None:
         if records:
-            self._lane(topic).put(records)
+            self._lane(topic).put(records, read_s)
 
     def _put_live(self, rows: list[CampaignLive], outputs: list[Output]) -> None:
         if rows:

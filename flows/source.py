@@ -166,6 +166,7 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
         self._retry_s = RETRY_FIRST_S
         self._meter.loop.goes_on(self._name)
         if items:
+            self._meter.read_s = now_s
             self._meter.loop.did(len(items))
         return items
 
