@@ -12,6 +12,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from api.campaigns import OverrideIn, Revert
 from api.collector import Collected
+from api.openrtb import openapi as openrtb
 from api.problems import ProblemDetails
 from schemas.campaigns import Campaign
 from schemas.decisions import Decision
@@ -60,6 +61,8 @@ def _document(app: FastAPI) -> dict[str, Any]:
     for path, operations in document["paths"].items():
         for operation in operations.values():
             _finish(path, operation)
+    if app.state.wiring.openrtb is not None:
+        openrtb.describe(document)
     return document
 
 

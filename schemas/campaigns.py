@@ -17,6 +17,11 @@ BUDGET_MICROS_MAX: Final = 10_000_000 * 10**6
 HOURS_OF_WEEK: Final = 168
 
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:\-]{1,128}$")]
+WebUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s\"'<>\\]{1,2000}$")]
+Mime = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.+-]{1,60}/[A-Za-z0-9.+-]{1,60}$")]
+CategoryId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,64}$")]
+# A value of one of the standard's lists.
+Code = Annotated[int, Field(ge=1, le=10_000)]
 BudgetMicros = Annotated[int, Field(gt=0, le=BUDGET_MICROS_MAX, strict=True)]
 PriceMicros = Annotated[int, Field(gt=0, le=MICROS_MAX, strict=True)]
 
@@ -95,17 +100,89 @@ class PlatformLink(BaseModel):
     bids_per: Literal["thousand", "click"] = "thousand"
 
 
+class NativeImage(BaseModel):
+    """An image of a native ad. `type` is the standard's: 1 icon, 3 main image."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: Literal[1, 3] = 3
+    url: WebUrl
+    width: Annotated[int, Field(gt=0, le=10_000)]
+    height: Annotated[int, Field(gt=0, le=10_000)]
+    mime: Mime = "image/jpeg"
+
+
+class NativeData(BaseModel):
+    """A text of a native ad. `type` is the standard's: 1 sponsored by, 2 description, 12 call to action, and so on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: Annotated[int, Field(ge=1, le=1_000)]
+    value: Annotated[str, StringConstraints(min_length=1, max_length=1_000)]
+
+
+class NativeAd(BaseModel):
+    """What a native ad is made of (OpenRTB Native 1.2): each slot takes from it the assets that it asks for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: Annotated[str, StringConstraints(min_length=1, max_length=1_000)]
+    images: Annotated[list[NativeImage], Field(max_length=20)] = []
+    data: Annotated[list[NativeData], Field(max_length=20)] = []
+    # VAST, for slots that ask for a video; it follows the creative's `mime`, `protocol` and `duration_s`.
+    video: Annotated[str, StringConstraints(min_length=1, max_length=20_000)] | None = None
+
+
 class Creative(BaseModel):
-    """What is shown when our own bidder wins: markup of one size. `{click}` in it becomes the click tracker's URL."""
+    """What is shown when our own bidder wins, and what exchanges ask of it before.
+
+    In `markup` (HTML for a banner, VAST for video, VAST or DAAST for audio) `{click}` and `${CLICK_URL}` become the
+    address that counts the click and goes on to `landing_url`; `{click_encoded}` and `${CLICK_URL_ENC}` the same,
+    percent-encoded, for use inside another address. The standard's own macros (`${AUCTION_PRICE}` and its like) are
+    left for the exchange, and so is everything else.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     creative_id: Identifier
-    width: Annotated[int, Field(gt=0, le=10_000)]
-    height: Annotated[int, Field(gt=0, le=10_000)]
-    markup: Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
-    kind: Literal["banner", "video"] = "banner"
+    kind: Literal["banner", "video", "audio", "native"] = "banner"
+    # A banner and a video have a size.
+    width: Annotated[int, Field(gt=0, le=10_000)] | None = None
+    height: Annotated[int, Field(gt=0, le=10_000)] | None = None
+    markup: Annotated[str, StringConstraints(min_length=1, max_length=20_000)] | None = None
+    native: NativeAd | None = None
+    # Advertiser domains (`adomain`), by which exchanges block; the first is where clicks go without a landing_url.
     landing_domains: Annotated[list[str], Field(min_length=1, max_length=10)]
+    landing_url: WebUrl | None = None
+    # Categories in the taxonomy that `category_taxonomy` names (AdCOM "Category Taxonomies"; 1 has IAB1-2 and so on).
+    categories: Annotated[list[CategoryId], Field(max_length=50)] = []
+    category_taxonomy: Annotated[int, Field(ge=1, le=1_000)] = 1
+    # AdCOM "Creative Attributes", such as 1 audio that plays by itself; 8: pop.
+    attributes: Annotated[list[Code], Field(max_length=50)] = []
+    # AdCOM "API Frameworks" that the markup cannot do without, such as 5 for MRAID 2.
+    apis: Annotated[list[Code], Field(max_length=20)] = []
+    # What the slot's `mimes` must name: the type of the media file; text/html for a banner that names none.
+    mime: Mime | None = None
+    # Video and audio: AdCOM "Creative Subtypes", such as 3 for VAST 3.0 or 9 for DAAST 1.0, and the length.
+    protocol: Code | None = None
+    duration_s: Annotated[int, Field(gt=0, le=3_600)] | None = None
+    # Banner ad type of the standard: 1 text, 2 image, 3 JavaScript, 4 iframe; None: seen from the markup.
+    banner_type: Literal[1, 2, 3, 4] | None = None
+    # ISO 639-1; None: any slot, whatever languages it allows.
+    language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")] | None = None
+    # Fit for children: without it there is no bid where COPPA applies.
+    for_children: bool = False
+
+    @model_validator(mode="after")
+    def _holds_what_its_kind_needs(self) -> Self:
+        if self.kind == "native":
+            if self.native is None:
+                raise ValueError("a native creative needs native")
+        elif self.markup is None:
+            raise ValueError(f"a creative of kind {self.kind} needs markup")
+        if self.kind in ("banner", "video") and (self.width is None or self.height is None):
+            raise ValueError(f"a creative of kind {self.kind} needs width and height")
+        return self
 
 
 class Campaign(BaseModel):
@@ -134,6 +211,9 @@ class Campaign(BaseModel):
     # does not bid for the campaign.
     creatives: Annotated[list[Creative], Field(max_length=200)] = []
     countries: list[Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]] | None = None
+    # Ids of private deals that it may bid on; with `deals_only` it bids on nothing else.
+    deals: Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=128)]], Field(max_length=200)] = []
+    deals_only: bool = False
 
     @model_validator(mode="before")
     @classmethod

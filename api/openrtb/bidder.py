@@ -9,18 +9,27 @@ from typing import Any, Final
 import msgspec
 
 from api.openrtb import metrics
-from api.openrtb.auction import PER_MILLE, Candidate, Offer, Shade, circumstances, decide, rate
-from api.openrtb.messages import Bid, BidRequest, BidResponse, NoBid, SeatBid, decode_request, encode_response
-from api.openrtb.notices import Ticket, charged_micros, notice_urls, seal, unseal
+from api.openrtb.answers import Bid, BidResponse, NoBid, SeatBid, encode_response
+from api.openrtb.auction import PER_MILLE, Candidate, Offer, Shade, circumstances, decide
+from api.openrtb.fit import Fit
+from api.openrtb.markup import filled
+from api.openrtb.messages import BidRequest, decode_request
+from api.openrtb.native import native_markup
+from api.openrtb.notices import CLICK_MS_MAX, Ticket, charged_micros, click_url, notice_urls, seal, unseal
+from api.openrtb.privacy import person_of
 from api.openrtb.reservations import Reservations
 from api.openrtb.roster import Roster
+from api.openrtb.terms import rate
+from api.openrtb.validity import fault
 from api.serving import ServingReader
 from schemas.identity import stable_id
 
 # With less time than this an answer would come too late anyway.
 TMAX_LEAST_MS: Final = 10
 # Mark-up types of the standard.
-_MTYPE: Final = {"banner": 1, "video": 2}
+_MTYPE: Final = {"banner": 1, "video": 2, "audio": 3, "native": 4}
+# The longest that a request is thought about, whatever `tmax` says; less of it when there is less time.
+THINKING_MS_MAX: Final = 50
 # How long after the bid an impression may still be billed, in seconds, as `exp` tells the exchange.
 EXPIRES_S: Final = 3_600
 
@@ -56,14 +65,19 @@ class Bidder:
             metrics.NO_BIDS.labels(NoBid.INVALID_REQUEST.name.lower()).inc()
             identifier = _id_of(body)
             return None if identifier is None else _no_bid(identifier, NoBid.INVALID_REQUEST, str(error))
-        if request.tmax is not None and request.tmax < TMAX_LEAST_MS:
+        if (wrong := fault(request)) is not None:
+            return self._refuse(request, NoBid.INVALID_REQUEST, wrong)
+        # 0 and nothing are one: no limit was named.
+        if request.tmax and request.tmax < TMAX_LEAST_MS:
             return self._refuse(request, NoBid.INSUFFICIENT_AUCTION_TIME)
+        until_ms = arrived_ms + min(THINKING_MS_MAX, request.tmax // 2 if request.tmax else THINKING_MS_MAX)
         decided = decide(
-            request, self._candidates(org_id), rates=self.rates, now_ms=arrived_ms, draw=self.draw, shade=self.shade
-        )
+            request, self._candidates(org_id), seat=org_id, rates=self.rates, now_ms=arrived_ms, draw=self.draw,
+            shade=self.shade, out_of_time=lambda: self.now_ms() > until_ms,
+        )  # fmt: skip
         if isinstance(decided, NoBid):
             return self._refuse(request, decided)
-        if request.tmax is not None and self.now_ms() - arrived_ms > request.tmax:
+        if request.tmax and self.now_ms() - arrived_ms > request.tmax:
             return self._refuse(request, NoBid.INSUFFICIENT_AUCTION_TIME)
         bids = [self._bid(request, offer, org_id, arrived_ms) for offer in decided]
         metrics.BIDS.inc(len(bids))
@@ -88,22 +102,48 @@ class Bidder:
         if ticket is None:
             return None
         metrics.NOTICES.labels("billing").inc()
+        # The bid's own time: a notice sent again is the same event to the byte.
+        event = self._event(ticket, "impression", f"rtb.{ticket.bid_id}", ticket.sent_ms)
+        return ticket.org_id, event | {"cost_micros": charged_micros(ticket, price)}
+
+    @staticmethod
+    def _event(ticket: Ticket, kind: str, event_id: str, ts_ms: int) -> dict[str, Any]:
         event: dict[str, Any] = {
-            "event_id": f"rtb.{ticket.bid_id}",
-            "type": "impression",
-            # The bid's own time: a notice sent again is the same event to the byte.
-            "ts": ticket.sent_ms,
+            "event_id": event_id,
+            "type": kind,
+            "ts": ts_ms,
             "campaign_id": ticket.campaign_id,
             "creative_id": ticket.creative_id,
             "platform": "openrtb",
-            "cost_micros": charged_micros(ticket, price),
             "placement_id": ticket.placement_id,
             "publisher_id": ticket.publisher_id,
             "country": ticket.country,
             "device": ticket.device,
             "user_id": ticket.user_id,
         }
-        return ticket.org_id, {name: value for name, value in event.items() if value is not None}
+        return {name: value for name, value in event.items() if value is not None}
+
+    def click(self, sealed: str) -> tuple[str, str, dict[str, Any] | None] | None:
+        """A click: the organisation, where to go on to, and the click to book; None: not one of our tickets.
+
+        A bid's clicks are one event. One that comes later than CLICK_MS_MAX goes on and is not booked. The landing
+        page is the creative's as it is defined now, so a ticket never leads anywhere else.
+        """
+        now_ms = self.now_ms()
+        ticket = unseal(sealed, self.secret, now_ms=now_ms, within_ms=None)
+        if ticket is None:
+            return None
+        campaign = self.roster.get(ticket.org_id, ticket.campaign_id)
+        creative = (
+            next((c for c in campaign.creatives if c.creative_id == ticket.creative_id), None) if campaign else None
+        )
+        if creative is None:
+            return None
+        landing = creative.landing_url or f"https://{creative.landing_domains[0]}/"
+        if now_ms - ticket.sent_ms > CLICK_MS_MAX:
+            return ticket.org_id, landing, None
+        metrics.NOTICES.labels("click").inc()
+        return ticket.org_id, landing, self._event(ticket, "click", f"rtbc.{ticket.bid_id}", now_ms)
 
     def booked(self, sealed: str) -> None:
         """The impression is durable: the ledger has it, the reservation goes."""
@@ -138,31 +178,39 @@ class Bidder:
             found.append(Candidate(campaign, state, left))
         return found
 
-    def _refuse(self, request: BidRequest, reason: NoBid) -> bytes:
+    def _refuse(self, request: BidRequest, reason: NoBid, detail: str = "") -> bytes:
         metrics.NO_BIDS.labels(reason.name.lower()).inc()
-        return _no_bid(request.id, reason, reason.name.lower())
+        return _no_bid(request.id, reason, detail or reason.name.lower())
 
     def _bid(self, request: BidRequest, offer: Offer, org_id: str, now_ms: int) -> Bid:
-        campaign, creative = offer.campaign, offer.creative
-        slot = next(imp for imp in request.imp if imp.id == offer.impression_id)
-        seen = circumstances(request, slot)
-        person = request.user.buyeruid or request.user.id if request.user is not None else None
-        bid_id = stable_id("bid", org_id, request.id, offer.impression_id, campaign.campaign_id, now_ms)
+        campaign, creative, impression_id = offer.campaign, offer.fit.creative, offer.impression.id
+        seen = circumstances(request, offer.impression)
+        bid_id = stable_id("bid", org_id, request.id, impression_id, campaign.campaign_id, now_ms)
         ticket = Ticket(
             bid_id=bid_id, org_id=org_id, campaign_id=campaign.campaign_id, creative_id=creative.creative_id,
-            impression_id=offer.impression_id, bid_micros=offer.bid_micros,
+            impression_id=impression_id, bid_micros=offer.bid_micros,
             exchange=rate(campaign.currency, offer.currency, self.rates) or 1.0, currency=offer.currency,
             sent_ms=now_ms, placement_id=seen.placement_id, publisher_id=seen.publisher_id, country=seen.country,
-            device=seen.device, user_id=person, at=request.at,
+            device=seen.device, user_id=person_of(request), at=offer.at,
         )  # fmt: skip
         if not request.test:
             self.reservations.bid(bid_id, (org_id, campaign.campaign_id), offer.bid_micros // PER_MILLE, now_ms)
-        nurl, burl, lurl = notice_urls(self.base_url, seal(ticket, self.secret))
+        sealed = seal(ticket, self.secret)
+        nurl, burl, lurl = notice_urls(self.base_url, sealed)
         return Bid(
-            id=bid_id, impid=offer.impression_id, price=offer.price, nurl=nurl, burl=burl, lurl=lurl,
-            adm=creative.markup, adomain=creative.landing_domains, cid=campaign.campaign_id,
-            crid=creative.creative_id, w=creative.width, h=creative.height, mtype=_MTYPE[creative.kind], exp=EXPIRES_S,
+            id=bid_id, impid=impression_id, price=offer.price, nurl=nurl, burl=burl, lurl=lurl,
+            adm=_markup(offer.fit, click_url(self.base_url, sealed)), adomain=creative.landing_domains,
+            cid=campaign.campaign_id, crid=creative.creative_id, w=creative.width, h=creative.height,
+            mtype=_MTYPE[creative.kind], exp=EXPIRES_S, cattax=creative.category_taxonomy, cat=creative.categories,
+            attr=creative.attributes, apis=creative.apis, protocol=creative.protocol, dur=creative.duration_s,
+            language=creative.language, dealid=offer.deal_id,
         )  # fmt: skip
+
+
+def _markup(fit: Fit, click: str) -> str:
+    if fit.assets is not None:
+        return native_markup(fit.assets, click, rooted=fit.rooted)
+    return filled(fit.creative.markup or "", click)
 
 
 def _no_bid(request_id: str, reason: NoBid, detail: str) -> bytes:
@@ -175,4 +223,5 @@ def _id_of(body: bytes) -> str | None:
         loaded = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError):
         return None
-    return str(loaded["id"]) if isinstance(loaded, dict) and "id" in loaded else None
+    identifier = loaded.get("id") if isinstance(loaded, dict) else None
+    return str(identifier) if isinstance(identifier, str | int) and not isinstance(identifier, bool) else None

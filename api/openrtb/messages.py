@@ -1,58 +1,109 @@
-"""The fields of OpenRTB 2.6 that bidding needs; the rest of a message is let through unread.
+"""The fields of OpenRTB 2.6 requests that bidding needs; the rest of a message is let through unread.
 
-Source: OpenRTB 2.6 (IAB Tech Lab), sections 3.2 (request), 4.2 (response), 4.4 (macros), and its no-bid reason list.
+Source: OpenRTB 2.6 (IAB Tech Lab), section 3.2. Answers are in `api/openrtb/answers.py`.
 """
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import Any
 
 import msgspec
 
 
-class NoBid(IntEnum):
-    """No-bid reasons: below 500 the standard's own, from 500 on ours, as the standard leaves to each bidder."""
-
-    TECHNICAL_ERROR = 1
-    INVALID_REQUEST = 2
-    INSUFFICIENT_AUCTION_TIME = 15
-    # No running campaign has a creative, a country and a currency that fit.
-    NO_MATCH = 500
-    BELOW_FLOOR = 501
-    # Everything that would fit is paused, out of budget, or held back by pacing.
-    NOTHING_TO_SPEND = 502
-    UNKNOWN_CURRENCY = 503
-
-
 class Format(msgspec.Struct):
-    """A size of a banner."""
+    """A size of a banner, in device-independent pixels."""
 
     w: int | None = None
     h: int | None = None
 
 
 class Banner(msgspec.Struct):
-    """A banner slot."""
+    """A banner slot. `btype` are banner ad types and `battr` creative attributes that it does not take."""
 
     w: int | None = None
     h: int | None = None
     format: list[Format] = []
+    btype: list[int] = []
+    battr: list[int] = []
+    mimes: list[str] = []
+    api: list[int] = []
+
+
+class DurationFloor(msgspec.Struct, rename={"at_least": "mindur", "at_most": "maxdur"}):
+    """A floor (CPM) for creatives of a length in seconds."""
+
+    at_least: int | None = None
+    at_most: int | None = None
+    bidfloor: float = 0.0
 
 
 class Video(msgspec.Struct):
-    """A video slot."""
+    """A video slot; durations in seconds. `protocols` and `api` are what it takes, `battr` what it does not."""
 
+    mimes: list[str] = []
+    minduration: int | None = None
+    maxduration: int | None = None
+    rqddurs: list[int] = []
+    protocols: list[int] = []
+    linearity: int | None = None
     w: int | None = None
     h: int | None = None
+    battr: list[int] = []
+    api: list[int] = []
+    mincpmpersec: float = 0.0
+    durfloors: list[DurationFloor] = []
+
+
+class Audio(msgspec.Struct):
+    """An audio slot; as a video slot without a picture."""
+
+    mimes: list[str] = []
+    minduration: int | None = None
+    maxduration: int | None = None
+    rqddurs: list[int] = []
+    protocols: list[int] = []
+    battr: list[int] = []
+    api: list[int] = []
+    mincpmpersec: float = 0.0
+    durfloors: list[DurationFloor] = []
+
+
+class Native(msgspec.Struct):
+    """A native slot; `request` is a Native 1.2 request as JSON text (an object is taken, too)."""
+
+    request: Any = None
+    ver: str | None = None
+    api: list[int] = []
+    battr: list[int] = []
+
+
+class Deal(msgspec.Struct):
+    """A private deal. `at` 1 first price, 2 second price plus, 3: `bidfloor` is the agreed price."""
+
+    id: str
+    bidfloor: float = 0.0
+    bidfloorcur: str = "USD"
+    at: int | None = None
+    wseat: list[str] = []
+    wadomain: list[str] = []
+
+
+class Pmp(msgspec.Struct):
+    """Deals on a slot; with `private_auction` 1 nothing but these."""
+
+    private_auction: int = 0
+    deals: list[Deal] = []
 
 
 class Impression(msgspec.Struct):
-    """One slot on offer. `bidfloor` is CPM in `bidfloorcur`."""
+    """One slot on offer. `bidfloor` is CPM in `bidfloorcur`; `secure` 1 takes nothing that is loaded over http."""
 
     id: str
     banner: Banner | None = None
     video: Video | None = None
+    audio: Audio | None = None
+    native: Native | None = None
+    pmp: Pmp | None = None
     tagid: str | None = None
     bidfloor: float = 0.0
     bidfloorcur: str = "USD"
@@ -67,7 +118,7 @@ class Geo(msgspec.Struct):
 
 
 class Device(msgspec.Struct):
-    """The device."""
+    """The device. `lmt` and `dnt` 1: the person does not want to be followed."""
 
     ua: str | None = None
     ip: str | None = None
@@ -75,6 +126,8 @@ class Device(msgspec.Struct):
     ifa: str | None = None
     devicetype: int | None = None
     geo: Geo | None = None
+    lmt: int | None = None
+    dnt: int | None = None
 
 
 class Publisher(msgspec.Struct):
@@ -84,7 +137,7 @@ class Publisher(msgspec.Struct):
 
 
 class Site(msgspec.Struct):
-    """The site or app."""
+    """The site, the app, or the screen (`dooh`)."""
 
     id: str | None = None
     domain: str | None = None
@@ -99,68 +152,56 @@ class User(msgspec.Struct):
     buyeruid: str | None = None
 
 
+class RegsExt(msgspec.Struct):
+    """Where OpenRTB 2.5 had them."""
+
+    gdpr: int | None = None
+    us_privacy: str | None = None
+    gpp: str | None = None
+    gpp_sid: list[int] | None = None
+
+
+class Regs(msgspec.Struct):
+    """Laws that apply. `coppa` 1: a child; `us_privacy` such as 1YYN; `gpp_sid`: sections of `gpp` in force."""
+
+    coppa: int | None = None
+    gdpr: int | None = None
+    us_privacy: str | None = None
+    gpp: str | None = None
+    gpp_sid: list[int] | None = None
+    ext: RegsExt | None = None
+
+
 class BidRequest(msgspec.Struct):
-    """A request to bid. `at` 1 is a first-price auction, 2 (the default) second price plus."""
+    """A request to bid. `at` 1 is a first-price auction, 2 (the default) second price plus, others first price to us.
+
+    Our seat is the organisation: `wseat` must name it and `bseat` must not.
+    """
 
     id: str
     imp: list[Impression]
     site: Site | None = None
     app: Site | None = None
+    dooh: Site | None = None
     device: Device | None = None
     user: User | None = None
+    regs: Regs | None = None
     test: int = 0
     at: int = 2
     tmax: int | None = None
+    wseat: list[str] = []
+    bseat: list[str] = []
     cur: list[str] = []
+    wlang: list[str] = []
+    acat: list[str] = []
     bcat: list[str] = []
+    cattax: int = 1
     badv: list[str] = []
 
 
-class Bid(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """One bid; `price` is CPM in the response's currency."""
-
-    id: str
-    impid: str
-    price: float
-    nurl: str
-    burl: str
-    lurl: str
-    adm: str
-    adomain: list[str]
-    cid: str
-    crid: str
-    w: int
-    h: int
-    mtype: int
-    exp: int
-
-
-class SeatBid(msgspec.Struct):
-    """The bids of our seat."""
-
-    bid: list[Bid]
-    seat: str
-
-
-class BidResponse(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """The answer: bids, or a no-bid reason."""
-
-    id: str
-    seatbid: list[SeatBid] = []
-    cur: str = ""
-    nbr: int | None = None
-    ext: dict[str, Any] | None = None
-
-
 _decoder = msgspec.json.Decoder(BidRequest)
-_encoder = msgspec.json.Encoder()
 
 
 def decode_request(body: bytes) -> BidRequest:
     """The request; raises msgspec.DecodeError or msgspec.ValidationError on anything that is none."""
     return _decoder.decode(body)
-
-
-def encode_response(response: BidResponse) -> bytes:
-    """The bytes of an answer."""
-    return _encoder.encode(response)

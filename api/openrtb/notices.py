@@ -14,6 +14,8 @@ import msgspec
 
 # A billing notice that comes later than this after its bid is refused.
 NOTICE_MS_MAX: Final = 3_600_000
+# People click on what they were shown long after it was billed; beyond this a click is not counted any more.
+CLICK_MS_MAX: Final = 86_400_000
 _MAC_BYTES: Final = 16
 
 
@@ -48,8 +50,8 @@ def seal(ticket: Ticket, secret: bytes) -> str:
     return base64.urlsafe_b64encode(_mac(body, secret) + body).rstrip(b"=").decode()
 
 
-def unseal(text: str, secret: bytes, *, now_ms: int) -> Ticket | None:
-    """The ticket; None when it was not ours, was changed, or is older than NOTICE_MS_MAX.
+def unseal(text: str, secret: bytes, *, now_ms: int, within_ms: int | None = NOTICE_MS_MAX) -> Ticket | None:
+    """The ticket; None when it was not ours, was changed, or is older than `within_ms` (None: however old).
 
     >>> t = Ticket("b", "o", "c", "cr", "1", 2_000_000, 1.0, "USD", 1_000)
     >>> unseal(seal(t, b"k"), b"k", now_ms=2_000) == t, unseal(seal(t, b"k"), b"other", now_ms=2_000)
@@ -63,7 +65,7 @@ def unseal(text: str, secret: bytes, *, now_ms: int) -> Ticket | None:
         ticket = _decoder.decode(body)
     except (ValueError, msgspec.DecodeError):
         return None
-    return ticket if now_ms - ticket.sent_ms <= NOTICE_MS_MAX else None
+    return ticket if within_ms is None or now_ms - ticket.sent_ms <= within_ms else None
 
 
 def notice_urls(base_url: str, sealed: str) -> tuple[str, str, str]:
@@ -74,6 +76,11 @@ def notice_urls(base_url: str, sealed: str) -> tuple[str, str, str]:
         f"{base_url}/openrtb2/billing?t={sealed}&{price}",
         f"{base_url}/openrtb2/loss?t={sealed}&reason=${{AUCTION_LOSS}}&mtw=${{AUCTION_MIN_TO_WIN}}",
     )
+
+
+def click_url(base_url: str, sealed: str) -> str:
+    """Counts the click and goes on to the landing page. Holds nothing that HTML, XML or JSON would have to escape."""
+    return f"{base_url}/openrtb2/click?t={sealed}"
 
 
 def charged_micros(ticket: Ticket, price: str | None) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from api.auth import ApiKeys
@@ -17,6 +17,7 @@ from api.body import BID, read_body
 from api.collector import write
 from api.openrtb import metrics
 from api.openrtb.bidder import Bidder
+from api.problems import Problem
 from api.wiring import Wiring
 from ingest.admission import admit
 from schemas import topics
@@ -47,7 +48,24 @@ def openrtb_routes(wiring: Wiring, bidder: Callable[[], Bidder], keys: ApiKeys) 
         booked = bidder().billing(sealed, request.query_params.get("price"))
         if booked is None:
             return _noticed("billing", False)
-        org_id, event = booked
+        await book(*booked)
+        bidder().booked(sealed)
+        return _noticed("billing", True)
+
+    async def click(request: Request) -> Response:
+        known = bidder().click(request.query_params.get("t", ""))
+        if known is None:
+            return _noticed("click", False)
+        org_id, landing, event = known
+        if event is not None:
+            try:
+                await book(org_id, event)
+            except Problem:
+                # The person goes on all the same.
+                metrics.NOTICES_REFUSED.labels("click").inc()
+        return RedirectResponse(landing, status_code=302, headers={"Cache-Control": "no-store"})
+
+    async def book(org_id: str, event: dict[str, Any]) -> None:
         admitted = admit(
             msgspec.json.encode(event),
             org_id=org_id,
@@ -56,14 +74,13 @@ def openrtb_routes(wiring: Wiring, bidder: Callable[[], Bidder], keys: ApiKeys) 
             source=f"openrtb/{secrets.token_hex(8)}",
         )
         await write(wiring, admitted)
-        bidder().booked(sealed)
-        return _noticed("billing", True)
 
     return [
         Route("/openrtb2/bid", bid, methods=["POST"]),
         Route("/openrtb2/win", win, methods=["GET"]),
         Route("/openrtb2/billing", billing, methods=["GET"]),
         Route("/openrtb2/loss", loss, methods=["GET"]),
+        Route("/openrtb2/click", click, methods=["GET"]),
     ]
 
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.openrtb.answers import NoBid
 from api.openrtb.auction import Candidate, Offer, decide
-from api.openrtb.messages import BidRequest, NoBid
+from api.openrtb.messages import BidRequest
 from schemas.campaigns import Campaign, Creative
 from schemas.serving import Serving
 
@@ -43,12 +44,12 @@ def candidate(name: str = "c", bid_micros: int | None = 2_000_000, **changes: An
 
 
 def bid(wanted: BidRequest, *candidates: Candidate, draw: float = 0.0, shade: Any = lambda worth, _: worth) -> Any:
-    return decide(wanted, candidates, rates=RATES, now_ms=NOW_MS, draw=lambda: draw, shade=shade)
+    return decide(wanted, candidates, seat="default", rates=RATES, now_ms=NOW_MS, draw=lambda: draw, shade=shade)
 
 
 def test_the_bid_is_what_the_campaign_serves() -> None:
     [offer] = bid(request(), candidate())
-    assert (offer.price, offer.bid_micros, offer.currency, offer.impression_id) == (2.0, 2_000_000, "USD", "1")
+    assert (offer.price, offer.bid_micros, offer.currency, offer.impression.id) == (2.0, 2_000_000, "USD", "1")
 
 
 def test_the_highest_bid_of_several_campaigns_goes_out() -> None:
@@ -59,7 +60,7 @@ def test_the_highest_bid_of_several_campaigns_goes_out() -> None:
 def test_every_slot_gets_its_own_bid() -> None:
     slots = [{"id": "1", "banner": {"w": 300, "h": 250}}, {"id": "2", "banner": {"w": 728, "h": 90}}]
     offers = bid(request(imp=slots), candidate("a"), candidate("b", size=(728, 90)))
-    assert [(o.impression_id, o.campaign.campaign_id) for o in offers] == [("1", "a"), ("2", "b")]
+    assert [(o.impression.id, o.campaign.campaign_id) for o in offers] == [("1", "a"), ("2", "b")]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from api.openrtb.bidder import Bidder
-from api.openrtb.notices import NOTICE_MS_MAX
+from api.openrtb.notices import CLICK_MS_MAX, NOTICE_MS_MAX
 from api.openrtb.roster import Roster
 from api.serving import MemoryServing
 from schemas import topics
@@ -169,3 +169,41 @@ def test_a_body_that_is_no_request_is_refused_whole(body: bytes) -> None:
 
 def test_too_little_time_is_a_no_bid() -> None:
     assert World().ask(tmax=5)["nbr"] == 15
+
+
+def test_a_click_is_counted_once_a_bid_and_goes_on_to_the_landing_page() -> None:
+    world = World()
+    made = world.bid()
+    clicked = made["adm"].split("'")[1]
+    assert clicked.startswith("http://bidder.example/openrtb2/click?t=")
+    first = world.bidder.click(ticket(clicked))
+    assert first is not None
+    org_id, landing, event = first
+    assert (org_id, landing) == ("default", "https://shop.example/")
+    assert event is not None
+    assert (event["type"], event["campaign_id"], event["creative_id"]) == ("click", "c", "cr")
+    world.now_ms += 60_000
+    again = world.bidder.click(ticket(clicked))
+    assert again is not None
+    assert again[2] is not None
+    assert again[2]["event_id"] == event["event_id"]
+
+
+def test_a_click_after_a_day_goes_on_and_is_not_counted() -> None:
+    world = World()
+    clicked = world.bid()["adm"].split("'")[1]
+    world.now_ms += CLICK_MS_MAX + 1
+    assert world.bidder.click(ticket(clicked)) == ("default", "https://shop.example/", None)
+
+
+def test_a_forged_click_leads_nowhere() -> None:
+    world = World()
+    clicked = ticket(world.bid()["adm"].split("'")[1])
+    world.bidder.secret = b"another"
+    assert world.bidder.click(clicked) is None
+
+
+def test_slots_of_one_request_share_what_is_left() -> None:
+    slots = [{"id": str(n), "banner": {"w": 300, "h": 250}} for n in range(6)]
+    answer = World(spendable_micros=7_000).ask(imp=slots)
+    assert len(answer["seatbid"][0]["bid"]) == 3

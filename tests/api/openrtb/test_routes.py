@@ -87,3 +87,31 @@ def test_a_person_s_pause_stops_bids(bidding_api: Api) -> None:
 
 def test_without_its_setup_there_is_no_bidder(api: Api) -> None:
     assert api.client.post("/openrtb2/bid", json=REQUEST).status_code in (404, 405)
+
+
+def test_a_click_becomes_an_event_and_a_redirect_to_the_landing_page(bidding_api: Api) -> None:
+    creative = {**CREATIVE, "markup": "<a href='{click}'></a>", "landing_url": "https://s.example/sale"}
+    bidding_api.client.put("/api/v1/campaigns/c", json={**CAMPAIGN, "creatives": [creative]})
+    for _ in range(500):
+        made = first_bid(bidding_api)
+        if "/openrtb2/click" in made["adm"]:
+            break
+    parts = urlsplit(made["adm"].split("'")[1])
+    answer = bidding_api.client.get(f"{parts.path}?{parts.query}", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (302, "https://s.example/sale")
+    [event] = [json.loads(line) for line in bidding_api.events()]
+    assert (event["type"], event["campaign_id"], event["creative_id"]) == ("click", "c", "cr")
+    assert bidding_api.client.get("/openrtb2/click?t=Zm9yZ2Vk", follow_redirects=False).status_code == 403
+
+
+def test_the_bidder_is_in_the_openapi_description(bidding_api: Api) -> None:
+    document = bidding_api.client.get("/openapi.json").json()
+    operation = document["paths"]["/openrtb2/bid"]["post"]
+    taken = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].rsplit("/", 1)[1]
+    given = operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].rsplit("/", 1)[1]
+    schemas = document["components"]["schemas"]
+    assert {"imp", "regs", "wseat", "bcat"} <= set(schemas[taken]["properties"])
+    assert {"seatbid", "nbr"} <= set(schemas[given]["properties"])
+    assert {"/openrtb2/win", "/openrtb2/billing", "/openrtb2/loss", "/openrtb2/click"} <= set(document["paths"])
+    named = set(json.dumps(document).split('"#/components/schemas/')[1:])
+    assert all(ref.split('"')[0] in schemas for ref in named)
