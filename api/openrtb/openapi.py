@@ -13,15 +13,15 @@ from api.openrtb.messages import BidRequest
 _PREFIX: Final = "OpenRtb"
 _REF: Final = "#/components/schemas/" + _PREFIX + "{name}"
 _JSON: Final = "application/json"
-_TICKET: Final = {
+_TICKET: Final[dict[str, Any]] = {
     "name": "t", "in": "query", "required": True, "schema": {"type": "string"},
     "description": "The signed ticket of a bid, as it stands in the bid's addresses.",
 }  # fmt: skip
-_PRICE: Final = {
+_PRICE: Final[dict[str, Any]] = {
     "name": "price", "in": "query", "schema": {"type": "string"},
     "description": "${AUCTION_PRICE}, CPM in the response's currency; absent, unreadable or above the bid: the bid.",
 }  # fmt: skip
-_NOTICES: Final = {
+_NOTICES: Final[dict[str, tuple[str, list[dict[str, Any]]]]] = {
     "win": ("The bid won: its price is reserved.", [_TICKET, _PRICE]),
     "billing": ("The impression is billable: it is booked, once however often this comes.", [_TICKET, _PRICE]),
     "loss": ("The bid lost: what it held is free again.", [_TICKET]),
