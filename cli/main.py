@@ -9,7 +9,7 @@ from cli.api import api
 from cli.backtest import app as backtest
 from cli.bench import app as bench
 from cli.campaign import app as campaign
-from cli.clickhouse import clickhouse
+from cli.clickhouse import clickhouse, clickhouse_service
 from cli.demo import demo
 from cli.dlq import app as dlq
 from cli.doctor.command import doctor
@@ -38,6 +38,7 @@ def main() -> None:
 
 app.command("up")(up)
 app.command("clickhouse")(clickhouse)
+app.command("clickhouse-service", hidden=True)(clickhouse_service)
 app.command("store")(store)
 app.command("demo")(demo)
 app.command("doctor")(doctor)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from cli.doctor.address import check_api, check_exposure
-from cli.doctor.clickhouse import check_clickhouse
+from cli.doctor.clickhouse import check_clickhouse, check_wall
 from cli.doctor.control import check_database
 from cli.doctor.event_log import check_log
 from cli.doctor.finding import Finding, first_line
@@ -30,6 +30,7 @@ CHECKS: Final[tuple[tuple[str, Check], ...]] = (
     ("dashboard", check_dashboard),
     ("event log", check_log),
     ("ClickHouse", check_clickhouse),
+    ("chDB's wall", check_wall),
     ("serving state", check_redis),
     ("control plane", check_database),
     ("api", check_api),

@@ -6,9 +6,11 @@ import asyncio
 import logging
 import os
 import queue
+import shutil
 import socket
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -17,13 +19,14 @@ import uvicorn
 from starlette.applications import Starlette
 
 from schemas.health import Progress
-from storage.service import engine
+from storage.service import confinement, engine
 from storage.service.access import ReadingOnly, User
 from storage.service.app import Desk, Service, app_of
 from storage.service.bodies import Room
 from storage.service.connections import GuardedProtocol
 from storage.service.lanes import Lane
 from storage.service.probe import keep_asking
+from storage.service.process import Orders
 
 WRITERS: Final = 6
 READERS: Final = 3
@@ -67,23 +70,22 @@ def reader_settings(cores: int, memory: int) -> tuple[str, ...]:
     )
 
 
-def opened(path: Path, *, password: str, analyst_password: str) -> Starlette:
-    """The interface to the engine on a data directory, which is made when it is not there.
-
-    Raises RuntimeError when another process has it open.
-    """
-    # The engine shows times in the zone of the machine unless told otherwise.
-    os.environ["TZ"] = "UTC"
+def make_folder(path: Path) -> None:
+    """Make the data folder. Rows are the organisations': nobody else on the machine reads them."""
     path.mkdir(parents=True, exist_ok=True)
-    # Rows are the organisation's; nobody else on the machine reads them.
     path.chmod(0o700)
+
+
+def opened(orders: Orders) -> Starlette:
+    """The interface to the engine. Raises RuntimeError when another process has the folder open."""
+    path = Path(orders.path)
     control = engine.opened(path, _WRITER_SETTINGS)
     engine.prepare(control)
     limits = reader_settings(os.cpu_count() or 1, memory_bytes())
     service = Service(
         users={
-            "default": User("default", password),
-            "analyst": User("analyst", analyst_password, reads_only=True),
+            "default": User("default", orders.password),
+            "analyst": User("analyst", orders.analyst_password, reads_only=True),
         },
         desks={
             "default": Desk(Lane(lambda: engine.opened(path, _WRITER_SETTINGS), WRITERS), Room(BODIES_BYTES_MAX)),
@@ -129,13 +131,32 @@ class _Server(uvicorn.Server):
             asking.cancel()
 
 
-def serve(
-    path: Path, port: int, *, password: str = "", analyst_password: str = "", progress: Progress | None = None
-) -> None:
-    """Serve on 127.0.0.1 until SIGTERM or SIGINT. Raises OSError when the port is taken."""
-    # The port first: a second service must not get as far as the data.
-    listening = socket.create_server(("127.0.0.1", port), backlog=256)
-    app = opened(path, password=password, analyst_password=analyst_password)
+def confined(path: Path, also_writable: tuple[Path, ...]) -> int:
+    """Take from this process what the service does not need; the Landlock ABI that holds it, 0: nothing does."""
+    abi = confinement.confine(confinement.interpreter_folders(), [str(path), *map(str, also_writable)])
+    if abi == 0:
+        _log.warning("this kernel has no Landlock: only the check of statements keeps analysts from other files")
+    return abi
+
+
+def listening(port: int) -> socket.socket:
+    """The service's socket on 127.0.0.1. Raises OSError when the port is taken."""
+    return socket.create_server(("127.0.0.1", port), backlog=256)
+
+
+def serve(orders: Orders, sock: socket.socket, progress: Progress, also_writable: tuple[Path, ...] = ()) -> None:
+    """Serve until SIGTERM or SIGINT, confined to the data folder and `also_writable`."""
+    path, scratch = Path(orders.path), Path(orders.scratch)
+    make_folder(path)
+    make_folder(scratch)
+    left_behind = list(scratch.iterdir())
+    confined(path, (scratch, *also_writable))
+    # On the main thread the C library would look up the stack in /proc/self/maps, which is closed now.
+    with ThreadPoolExecutor(1) as off_the_main_thread:
+        app = off_the_main_thread.submit(opened, orders).result()
+    # The folder is ours now: no other service runs on it.
+    for old in left_behind:
+        shutil.rmtree(old, ignore_errors=True)
     config = uvicorn.Config(
         app,
         # Logging is set up already; uvicorn itself tells of trouble only.
@@ -147,4 +168,4 @@ def serve(
         http=GuardedProtocol,
         ws="none",
     )
-    _Server(config, app, password, progress or Progress()).run(sockets=[listening])
+    _Server(config, app, orders.password, progress).run(sockets=[sock])
