@@ -65,7 +65,7 @@ def _lease(settings: Settings) -> Lease:
     from schemas import topics
 
     if not settings.kafka:
-        return FileLease(settings.data_dir / "actuate.lock", "penstock actuate")
+        return FileLease(settings.data_dir / "actuate.lock", "another one")
     prefix = settings.kafka_prefix
     return KafkaLease(settings.kafka, prefix + topics.DECISIONS, f"{prefix}actuate-lease", config=settings.kafka_config)
 
