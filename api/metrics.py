@@ -37,6 +37,8 @@ BODY_BYTES: Final = Gauge("penstock_body_bytes", "Bytes of request bodies under 
 ORGANISATION_REFUSED: Final = Counter(
     "penstock_organisation_refused_total", "Requests refused for an organisation's bound.", ["organisation", "bound"]
 )
+# Connections that we ended: an address keeps too many heads or bodies unfinished, or one came too slowly.
+CONNECTIONS_ENDED: Final = Counter("penstock_connections_ended_total", "Connections ended, by reason.", ["reason"])
 
 # Of every process that has reported, here or on another machine: 1 when it works.
 PROCESS_WELL: Final = Gauge("penstock_process_well", "1 when the process works.", ["process", "host"])

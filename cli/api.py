@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import resource
 import time
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -16,6 +17,9 @@ from cli.settings import Settings
 
 # Of each organisation where several share an api and nothing is set; an api takes a multiple of it.
 SHARED_EVENTS_PER_S: Final = 20_000.0
+# At some 40 KiB each 320 MiB; log, databases and threads have files of their own.
+CONNECTIONS_MAX: Final = 8_192
+OWN_FILES: Final = 512
 
 if TYPE_CHECKING:
     from api.rate_limit import RateLimit
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 def api() -> None:
     """Serve collector, REST, live WebSocket, dashboard and metrics."""
     from api.auth import ApiKeys
+    from api.connections import is_among
     from api.landing import LandingHosts
     from api.perimeter import CorsOrigins
     from api.request_ids import request_id
@@ -42,6 +47,7 @@ def api() -> None:
         landing_hosts = LandingHosts.parse(settings.landing_hosts)
         cors = CorsOrigins.parse(settings.cors_origins, has_write_keys=bool(keys.writers.pairs))
         refuse_open_door(settings.host, has_keys=bool(keys.pairs))
+        is_among(settings.proxies())
         openrtb = openrtb_setup(settings)
     except ValueError as error:
         refuse("api", settings, error)
@@ -116,6 +122,7 @@ def _serve(settings: Settings, *, log: Log, **parts: Any) -> None:
 
     from api.app import create_app
     from api.clickhouse import ClickHouseHistory
+    from api.connections import ConnectionLimits, Connections, guarded, is_among
     from api.parts import ready_parts
     from api.wiring import Wiring
     from cli.wiring import clickhouse_url
@@ -135,12 +142,15 @@ def _serve(settings: Settings, *, log: Log, **parts: Any) -> None:
         **parts,
     )
     _measure_disk(settings)
+    proxies = settings.proxies()
     uvicorn.run(
         create_app(wiring),
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=guarded(Connections(ConnectionLimits(connections_max=_connections_max()), is_among(proxies))),
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=proxies,
         ws="websockets-sansio",
         # The longest message that the live protocol allows; deltas are small and frequent, and compress at a loss.
         ws_max_size=65_536,
@@ -173,6 +183,16 @@ def folder_bytes(folder: Path) -> int:
         with suppress(OSError):
             size += path.stat().st_size if path.is_file() else 0
     return size
+
+
+def _connections_max() -> int:
+    """As many as the process may have files open, less what it needs itself; raises its own limit as far as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS_MAX + OWN_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return CONNECTIONS_MAX if soft == resource.RLIM_INFINITY else max(64, min(CONNECTIONS_MAX, soft - OWN_FILES))
 
 
 def _rate_limit(settings: Settings, organisations: int) -> RateLimit:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from cli.logs import refuse, set_up
+from cli.private import keep_private
 from cli.settings import Settings
 
 
@@ -20,6 +21,7 @@ def clickhouse() -> None:
 
     settings = Settings()
     try:
+        keep_private(settings.data_dir)
         orders = Orders(
             data_dir=str(settings.data_dir.absolute()),
             port=settings.clickhouse_port,

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cli.private import keep_private
 from cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def openrtb_setup(settings: Settings) -> OpenRtb:
 def make_folder(data_dir: Path) -> None:
     """Make the data folder when it is missing; ValueError says why it cannot be used."""
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
+        keep_private(data_dir)
         # A folder of somebody else is there and takes nothing.
         with tempfile.TemporaryFile(dir=data_dir):
             pass

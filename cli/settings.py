@@ -67,3 +67,7 @@ class Settings(BaseSettings):
     )
     stuck_seconds: float = Field(60.0, ge=0, description="Without progress so long: `up` restarts; 0: never.")
     metrics_port: int = Field(0, description="First port for the metrics of flow, store and actuate; 0: none.")
+
+    def proxies(self) -> list[str]:
+        """The addresses and networks of trusted_proxies."""
+        return [part.strip() for part in self.trusted_proxies.split(",") if part.strip()]

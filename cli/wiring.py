@@ -14,6 +14,9 @@ def open_log(settings: Settings) -> Log:
 
     Raises ValueError when the log was made with another number of partitions.
     """
+    from cli.private import keep_private
+
+    keep_private(settings.data_dir)
     if settings.kafka:
         from ingest.kafka_log import KafkaLog
 

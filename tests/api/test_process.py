@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -64,12 +65,13 @@ def test_a_part_that_cannot_be_opened_is_one_clear_line(tmp_path: Path, setting:
 class Server:
     """`penstock api` on a data folder and a port of its own; stays on both over restarts."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: str) -> None:
         (port,) = free_ports(1)
         self._environment = os.environ | {
             "PENSTOCK_DATA_DIR": str(folder),
             "PENSTOCK_PORT": str(port),
             "PENSTOCK_PARTITIONS": "1",
+            **settings,
         }
         self._output = folder / "api.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -134,3 +136,21 @@ def test_what_was_acknowledged_survives_sigkill_and_the_next_start_goes_on(serve
     # At least once: the kill may have come between the append and its mark.
     versions = [decode_control(record).version for record in _records(tmp_path, topics.CONTROL)]
     assert set(versions) == {1}
+
+
+@pytest.mark.parametrize(
+    ("trusted", "ip"),
+    [("", "127.0.0.1"), ("10.0.0.0/8", "127.0.0.1"), ("10.0.0.0/8, 127.0.0.1", "192.0.2.9")],
+    ids=["nobody", "others", "this_one"],
+)
+def test_a_forwarded_address_is_believed_from_trusted_proxies_only(tmp_path: Path, trusted: str, ip: str) -> None:
+    server = Server(tmp_path, PENSTOCK_TRUSTED_PROXIES=trusted)
+    server.start()
+    try:
+        answer = server.client.get("/api/v1/pixel.gif?campaign_id=c", headers={"X-Forwarded-For": "192.0.2.9"})
+        assert "x-penstock-reason" not in answer.headers
+    finally:
+        server.end(signal.SIGTERM)
+        server.client.close()
+    (record,) = _records(tmp_path, topics.EVENTS)
+    assert json.loads(record)["ip"] == ip
