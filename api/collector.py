@@ -23,6 +23,7 @@ from ingest.admission import Admitted, Rules, admit, encode_letter
 from ingest.group_commit import Backlogged
 from schemas import topics
 from schemas.log import LogUnavailableError
+from schemas.tracing import span
 
 # Refused lines listed in an answer; the counts are always complete, and the dead letters have them all.
 ERRORS_MAX: Final = 1_000
@@ -140,7 +141,9 @@ async def write(wiring: Wiring, admitted: Admitted) -> None:
     ]
     if letters := _letters(wiring, admitted):
         appends.append(wiring.sink.append(topics.DEAD_LETTERS, 0, letters, owner=admitted.org_id))
-    for outcome in await asyncio.gather(*appends, return_exceptions=True):
+    with span("write to the log", events=admitted.accepted, org_id=admitted.org_id):
+        outcomes = await asyncio.gather(*appends, return_exceptions=True)
+    for outcome in outcomes:
         match outcome:
             case Backlogged():
                 wait_s = math.ceil(outcome.retry_after_s)

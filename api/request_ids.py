@@ -11,6 +11,8 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from schemas.tracing import span
+
 HEADER: Final = b"x-request-id"
 _VALID: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _current: Final[ContextVar[str]] = ContextVar("request_id", default="")
@@ -57,8 +59,11 @@ class RequestIds:
                 message["headers"] = [*message.get("headers", ()), (HEADER, own.encode())]
             await send(message)
 
+        given = next((value for name, value in scope["headers"] if name == b"traceparent"), b"").decode("latin-1")
+        about = {"http.request.method": scope.get("method", "GET"), "url.path": scope["path"], "request_id": own}
         try:
-            await self._app(scope, receive, told)
+            with span(f"{scope['type']} {scope.get('method', '')}".strip(), traceparent=given, **about):
+                await self._app(scope, receive, told)
         finally:
             if scope["type"] == "http":
                 _tell(scope, status, 1_000 * (time.perf_counter() - began_s))

@@ -26,6 +26,7 @@ def actuate(
 ) -> None:
     """Take decisions, call ad platforms, record receipts; without credentials platforms run dry."""
     from cli.progress import reporting
+    from cli.telemetry import telemetry
     from cli.wiring import open_log
     from ingest.lease import LeaseHeldError
     from platforms.sender import CredentialsError, read_credentials
@@ -46,7 +47,7 @@ def actuate(
     lease = _lease(settings)
     try:
         log, progress = open_log(settings), Progress()
-        with reporting(settings.data_dir, "actuate", progress) as reporter:
+        with telemetry("actuate", settings), reporting(settings.data_dir, "actuate", progress) as reporter:
             reporter.tell_on(log)
             led_to_the_end = asyncio.run(_run(log, credentials, retry_parked, lease, progress))
     except LeaseHeldError as error:

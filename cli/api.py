@@ -37,6 +37,7 @@ def api() -> None:
     from api.write_keys import WriteKeys
     from cli.openrtb import openrtb_setup
     from cli.progress import end_by_return, reporting
+    from cli.telemetry import telemetry
     from ingest.group_commit import GroupCommit
     from schemas.health import Progress
 
@@ -56,6 +57,7 @@ def api() -> None:
         log, store = _opened(settings, open_parts)
         progress = Progress(starting="opens its routes")
         end_by_return()
+        open_parts.enter_context(telemetry("api", settings))
         open_parts.enter_context(reporting(settings.data_dir, "api", progress)).tell_on(log)
         sink = GroupCommit(log, health=progress.loop("append", idles=True))
         open_parts.callback(sink.close)

@@ -14,6 +14,7 @@ from cli.logs import refuse, say, set_up
 from cli.settings import Settings
 
 if TYPE_CHECKING:
+    from flows.metrics import Meter
     from flows.process import ProcessSettings
 
 
@@ -64,6 +65,7 @@ def _run(
     from contextlib import nullcontext
 
     from cli.progress import reporting
+    from cli.telemetry import telemetry
     from cli.wiring import open_log
     from flows.fence import Fence, FencedError
     from flows.process import ProcessSettings, end_with_parent, run
@@ -91,9 +93,11 @@ def _run(
         # The supervisor of this child holds the lock, and the child with it.
         with nullcontext() if child else Fence(settings.data_dir, process_id):
             name, progress, log = "flow" if process_id is None else f"flow-{process_id}", Progress(), open_log(settings)
-            with reporting(settings.data_dir, name, progress) as reporter:
+            meter = Meter(progress.loop("dataflow"))
+            told = telemetry(name, settings, [meter.registry])
+            with told, reporting(settings.data_dir, name, progress) as reporter:
                 reporter.tell_on(log)
-                meter = run(log, own, ready=lambda: _say_ready(settings, own), progress=progress)
+                run(log, own, ready=lambda: _say_ready(settings, own), progress=progress, meter=meter)
     except (FencedError, StoreMismatchError) as error:
         refuse("flow", settings, error)
         raise typer.Exit(2) from None

@@ -62,6 +62,7 @@ class Settings(BaseSettings):
     window_ttl_days: int = Field(1826, ge=1, description="Days that KPI windows stay in ClickHouse.")
     log_format: Literal["text", "json"] = Field("text", description="Log entries as text or as JSON, one a line.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level logged.")
+    otlp: str = Field("", description="OTLP/HTTP address for OpenTelemetry's spans and metrics; empty: none.")
     ready_parts: str = Field(
         "log,control,serving,flow,store,actuate,clickhouse", description="Parts that must be well for /readyz."
     )

@@ -13,6 +13,7 @@ from cli.settings import Settings
 def store() -> None:
     """Write events, KPIs, decisions and dead letters into ClickHouse, and serving state into Redis, until stopped."""
     from cli.progress import reporting
+    from cli.telemetry import telemetry
     from cli.wiring import clickhouse_url, open_log
     from schemas.health import Progress
     from storage.store.run import run
@@ -28,7 +29,7 @@ def store() -> None:
         start_http_server(settings.metrics_port + 100, addr=settings.host)
     log = open_log(settings)
     progress = Progress(starting="opens its feeds")
-    with closing(log), reporting(settings.data_dir, "store", progress) as reporter:
+    with closing(log), telemetry("store", settings), reporting(settings.data_dir, "store", progress) as reporter:
         reporter.tell_on(log)
         run(
             log,

@@ -95,7 +95,12 @@ def end_with_parent() -> None:
 
 
 def run(
-    log: Log, settings: ProcessSettings, *, ready: Callable[[], None] = lambda: None, progress: Progress | None = None
+    log: Log,
+    settings: ProcessSettings,
+    *,
+    ready: Callable[[], None] = lambda: None,
+    progress: Progress | None = None,
+    meter: Meter | None = None,
 ) -> Meter:
     """Run the flow until it is told to stop, or with `until_end` until the log's end; what was counted.
 
@@ -104,7 +109,7 @@ def run(
     stop = Stop()
     stop.on_signals()
     progress = progress if progress is not None else Progress()
-    meter = Meter(progress.loop("dataflow"))
+    meter = meter if meter is not None else Meter(progress.loop("dataflow"))
     # Kernels are loaded before the first event, not while it waits.
     progress.starting = "loads its kernels"
     load_kernels()

@@ -22,6 +22,7 @@ from schemas.decisions import Decision, Mode, decode_decision
 from schemas.health import Loop, Progress
 from schemas.log import Chunk, Log, LogUnavailableError
 from schemas.receipts import Receipt, ReceiptState, encode_receipt
+from schemas.tracing import span
 
 GROUP: Final = "actuate"
 IDLE_S: Final = 0.05
@@ -172,7 +173,10 @@ class Actuator:
         except LogUnavailableError:
             # A pause saves money now; without this receipt a kill would only make the next start send it again.
             _log.warning("sent without its first receipt: the log is away", extra=_named(sending))
-        outcome, status = await self.sender.send(sending, self.leads)
+        link = sending.link
+        about = {**_named(sending), "platform": link.platform, "account_id": link.account_id}
+        with span("send to the platform", **about, kind=str(sending.decision.kind), attempt=sending.attempts + 1):
+            outcome, status = await self.sender.send(sending, self.leads)
         receipt = self.outbox.answered(sending, outcome, status, self.clock_ms())
         self.loop.did()
         while True:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from schemas.health import Loop
+from schemas.tracing import span
 from storage.client import Client
 
 
@@ -33,7 +34,7 @@ class Watched:
             return found
 
         def call(*arguments: Any, **named: Any) -> Any:
-            with answering(self._loop):
+            with answering(self._loop), span(f"ClickHouse {name}", feed=self._loop.name):
                 return found(*arguments, **named)
 
         return call
