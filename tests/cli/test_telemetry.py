@@ -138,7 +138,8 @@ def test_without_the_setting_nothing_is_imported_and_a_span_is_nothing() -> None
         "from cli.settings import Settings\nfrom cli.telemetry import telemetry\n"
         "with telemetry('api', Settings()): pass\n"
         # The Redis client imports the SDK's metrics by itself, where they are installed.
-        "print([name for name in sys.modules if name.startswith(('opentelemetry.sdk.trace', 'opentelemetry.exporter'))])"
+        "ours = ('opentelemetry.sdk.trace', 'opentelemetry.exporter')\n"
+        "print([name for name in sys.modules if name.startswith(ours)])"
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
