@@ -73,7 +73,7 @@ def create_app(wiring: Wiring) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        serving = MemoryServing(partial(_spendable_micros, hub))
+        serving = MemoryServing(partial(_spendable_micros, hub), wiring.now_ms)
         app.state.following = following = Following(serving, DecisionHistory(), hub.define)
         app.state.asked = asked = Asked()
         if wiring.openrtb is not None:

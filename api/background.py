@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from api import metrics
+from api import metrics, serving_file
 from api.dead_letters import DeadLetterBoard
 from api.decision_history import DecisionHistory
 from api.openrtb.roster import Roster
@@ -124,6 +124,10 @@ async def running(wiring: Wiring, following: Following, stop: asyncio.Event) -> 
         asyncio.create_task(outbox.run(stop), name="outbox"),
         asyncio.create_task(_turn(wiring.progress.loop("event"), stop), name="event loop"),
     ]
+    if wiring.serving_file is not None:
+        serving_file.restore(wiring.serving_file, following.serving, wiring.log)
+        kept = serving_file.keep_on(wiring.serving_file, following.serving, wiring.log, stop)
+        tasks.append(asyncio.create_task(kept, name="serving file"))
     for topic, handle in handlers.items():
         tail = follow_from_begin(
             wiring.log, topic, handle, partial(following.caught_up, topic), stop, wiring.progress.loop(f"tail {topic}")

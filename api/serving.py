@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
 
 from api.metrics import BAD_RECORDS
-from schemas.log import Chunk
+from schemas.log import Chunk, Log
 from schemas.serving import Serving
-from storage.serving_fold import ServingFold
+from storage.serving_fold import ServingFold, ends
+from storage.serving_schedule import at
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +30,10 @@ class ServingReader(Protocol):
         ...
 
 
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
 def _unknown_spendable(_org_id: str, _campaign_id: str) -> int | None:
     return None
 
@@ -35,11 +41,17 @@ def _unknown_spendable(_org_id: str, _campaign_id: str) -> int | None:
 class MemoryServing:
     """The last state of every campaign; fed by `take`, read at any time.
 
-    `spendable_micros` tells what a campaign may still spend, which only the dataflow knows.
+    `spendable_micros` tells what a campaign may still spend, which only the dataflow knows. Dates and day parts of the
+    definition are held against the clock whenever a state is read.
     """
 
-    def __init__(self, spendable_micros: Callable[[str, str], int | None] = _unknown_spendable) -> None:
+    def __init__(
+        self,
+        spendable_micros: Callable[[str, str], int | None] = _unknown_spendable,
+        now_ms: Callable[[], int] = _now_ms,
+    ) -> None:
         self._fold = ServingFold(_bad)
+        self._now_ms = now_ms
         self._states: dict[tuple[str, str], Serving] = {}
         self._spendable = spendable_micros
 
@@ -53,6 +65,22 @@ class MemoryServing:
         keys = sorted(key for key in self._states if key[0] == org_id)
         return [self._with_spendable(self._states[key]) for key in keys]
 
+    @property
+    def position(self) -> dict[str, int]:
+        """How far each topic is folded in."""
+        return dict(self._fold.offsets)
+
+    def restore(self, saved: bytes, log: Log) -> bool:
+        """Begin with what was kept of a run before; False when it is not of this log. Raises LogUnavailableError."""
+        if not self._fold.restore(saved, log.identity(), ends(log)):
+            return False
+        self._states = {(state.org_id, state.campaign_id): state for state in self._fold.snapshot()}
+        return True
+
+    def saved(self, identity: str) -> bytes:
+        """What to keep for `restore`: decisions expire with the log, what they decided does not."""
+        return self._fold.saved(identity)
+
     def take(self, chunk: Chunk) -> None:
         """Fold in records of topic `control` or `decisions`."""
         for state in self._fold.take(chunk):
@@ -60,7 +88,8 @@ class MemoryServing:
 
     def _with_spendable(self, state: Serving) -> Serving:
         spendable = self._spendable(state.org_id, state.campaign_id)
-        return msgspec.structs.replace(state, spendable_micros=spendable)
+        state = msgspec.structs.replace(state, spendable_micros=spendable)
+        return at(state, self._fold.schedule(state.org_id, state.campaign_id), self._now_ms())
 
 
 def _bad(topic: str, error: Exception) -> None:

@@ -136,6 +136,7 @@ def _serve(settings: Settings, *, log: Log, **parts: Any) -> None:
         now_ms=now_ms,
         version=_version(),
         metrics_key=settings.metrics_key,
+        serving_file=settings.data_dir / "serving.json",
         kpis=history,
         archive=history,
         rate_limit=_rate_limit(settings, len(parts["keys"].organisations)),

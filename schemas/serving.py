@@ -25,5 +25,8 @@ class Serving(msgspec.Struct, kw_only=True):
     currency: str = "USD"
     # What may still be spent before the next pause, already less what is in flight; None without a budget.
     spendable_micros: int | None = None
+    # The definition's dates (ms): a bidder that reads an old state sees by itself that the campaign has ended.
+    start_ms: int | None = None
+    end_ms: int | None = None
     decided_ms: int = 0
     decision_id: str | None = None

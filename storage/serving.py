@@ -3,10 +3,13 @@
 Redis layout: hash `penstock:serving:<org_id>` has a field a campaign, `schemas.serving.Serving` as JSON, so a bidder
 reads one with one HGET and all with one HGETALL, in any language. Hash `penstock:serving-seq:<org_id>` holds the
 sequence numbers. A change is published on channel `penstock:serving:<org_id>` as the campaign's id.
+`penstock:serving-log` names the log that all of it was folded from, and `penstock:serving-fold` keeps what was folded:
+decisions expire with the log.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -19,6 +22,10 @@ from schemas.serving import Serving
 
 KEY: Final = "penstock:serving:"
 SEQ_KEY: Final = "penstock:serving-seq:"
+LOG_KEY: Final = "penstock:serving-log"
+FOLD_KEY: Final = "penstock:serving-fold"
+
+_log = logging.getLogger(__name__)
 
 # KEYS: states, sequence numbers; ARGV: channel, then (campaign_id, seq, state) of each; returns how many took effect.
 # Redis runs a script alone, so reading the old number and writing the new one is one step.
@@ -46,6 +53,14 @@ _decoder: Final = msgspec.json.Decoder(Serving)
 class ServingStore(Protocol):
     """Serving states by (org_id, campaign_id). A state never replaces one with a higher `seq`."""
 
+    def begin(self, identity: str) -> bytes | None:
+        """Take states of this log from now on: those of another log are forgotten. Returns what was kept last."""
+        ...
+
+    def keep(self, saved: bytes) -> None:
+        """Keep a fold for the next `begin`."""
+        ...
+
     def put(self, states: Iterable[Serving]) -> int:
         """Write the states; returns how many took effect."""
         ...
@@ -65,6 +80,19 @@ class MemoryServing:
     def __init__(self) -> None:
         self._states: dict[str, dict[str, Serving]] = defaultdict(dict)
         self._lock = threading.Lock()
+        self._identity = ""
+        self._kept: bytes | None = None
+
+    def begin(self, identity: str) -> bytes | None:
+        """Take states of this log from now on: those of another log are forgotten. Returns what was kept last."""
+        if identity != self._identity:
+            self._states.clear()
+            self._identity, self._kept = identity, None
+        return self._kept
+
+    def keep(self, saved: bytes) -> None:
+        """Keep a fold for the next `begin`."""
+        self._kept = saved
 
     def put(self, states: Iterable[Serving]) -> int:
         """Write the states; returns how many took effect."""
@@ -94,6 +122,28 @@ class RedisServing:
     def __init__(self, url: str) -> None:
         self._redis: Any = redis.Redis.from_url(url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
         self._put = self._redis.register_script(_PUT)
+
+    def begin(self, identity: str) -> bytes | None:
+        """Take states of this log from now on: those of another log are forgotten. Returns what was kept last.
+
+        Sequence numbers say nothing across logs: a new log begins with low ones, which would never take effect.
+        """
+        held = self._redis.get(LOG_KEY)
+        if held is not None and held.decode() == identity:
+            kept: bytes | None = self._redis.get(FOLD_KEY)
+            return kept
+        if held is not None:
+            _log.warning("Redis holds the serving state of another log: it is forgotten and built anew from this one")
+        patterns = [SEQ_KEY + "*"] if held is None else [SEQ_KEY + "*", KEY + "*", FOLD_KEY]
+        for pattern in patterns:
+            for name in self._redis.scan_iter(pattern, count=_PUT_MAX):
+                self._redis.delete(name)
+        self._redis.set(LOG_KEY, identity)
+        return None
+
+    def keep(self, saved: bytes) -> None:
+        """Keep a fold for the next `begin`."""
+        self._redis.set(FOLD_KEY, saved)
 
     def put(self, states: Iterable[Serving]) -> int:
         """Write the states and publish what took effect; returns how many did."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,11 +13,14 @@ from schemas.campaigns import CampaignStatus, Strategy
 from schemas.control import CampaignRecord, DecisionWordRecord, OverrideRecord, decode_control
 from schemas.decisions import Decision, Kind, Mode, Reason, decode_decision
 from schemas.live import CampaignLive
-from schemas.log import Chunk
+from schemas.log import Chunk, Log
 from schemas.serving import Serving
+from storage.serving_schedule import Schedule, schedule_of
 
 # Decisions remembered by id; the oldest is forgotten beyond this.
 REMEMBERED_MAX: Final = 10_000
+
+_ALWAYS: Final = Schedule()
 
 # Told of a record that is not what its topic holds; it is left out.
 OnBad = Callable[[str, Exception], None]
@@ -51,6 +54,11 @@ class _State:
     bid_word_under: int = 0
     pacing_rate: float = 1.0
     modifiers: dict[str, float] = field(default_factory=dict)
+    schedule: Schedule = _ALWAYS
+    # The version of the newest override, and the sequence of the newest decision that took effect: older ones that
+    # come again change nothing.
+    override_version: int = 0
+    sequence: int = 0
     seq: int = 0
     decided_ms: int = 0
     decision_id: str | None = None
@@ -75,9 +83,16 @@ class _State:
             modifiers=self.modifiers,
             currency=self.currency,
             spendable_micros=spendable_micros,
+            start_ms=self.schedule.start_ms,
+            end_ms=self.schedule.end_ms,
             decided_ms=self.decided_ms,
             decision_id=self.decision_id,
         )
+
+
+def ends(log: Log) -> dict[str, int]:
+    """Where the topics that are folded end now. Raises LogUnavailableError."""
+    return {topic: log.end(topic, 0) for topic in (topics.CONTROL, topics.DECISIONS)}
 
 
 def spendable_of(row: CampaignLive) -> int | None:
@@ -86,23 +101,42 @@ def spendable_of(row: CampaignLive) -> int | None:
     return max(0, min(left)) if left else None
 
 
+@dataclass(slots=True)
+class _Saved:
+    """A fold as bytes: of which log, how far that was read, and the states."""
+
+    identity: str
+    offsets: dict[str, int]
+    states: list[_State]
+
+
+_saved_encoder: Final = msgspec.json.Encoder()
+_saved_decoder: Final = msgspec.json.Decoder(_Saved)
+
+
 class ServingFold:
     """The states of all campaigns; `take` returns those that a chunk of either topic has changed.
 
     `seq` of a state is how far both topics were read when it was given out. A reader that starts again begins both
     topics anew, so it gives nothing out before it has caught up: then its `snapshot` is ahead of all that was before.
+
+    Decisions expire with the log, what they decided does not: `saved` is kept by whoever folds, and `restore` begins
+    with it. What is read again then changes nothing.
     """
 
     def __init__(self, on_bad: OnBad) -> None:
         self._states: dict[tuple[str, str], _State] = {}
         # Ids of decisions that took effect: the dataflow writes some again after a crash.
         self._in_effect: dict[str, None] = {}
-        self._offsets = {topics.CONTROL: 0, topics.DECISIONS: 0}
+        # How far each topic is folded in.
+        self.offsets = {topics.CONTROL: 0, topics.DECISIONS: 0}
         self._on_bad = on_bad
 
     def take(self, chunk: Chunk) -> list[Serving]:
-        """Fold in records of topic `control` or `decisions`."""
-        self._offsets[chunk.topic] = chunk.next_offset
+        """Fold in records of topic `control` or `decisions`; those that were folded in before are left out."""
+        if chunk.next_offset <= self.offsets[chunk.topic]:
+            return []
+        self.offsets[chunk.topic] = chunk.next_offset
         fold = self._take_control if chunk.topic == topics.CONTROL else self._take_decision
         changed: dict[tuple[str, str], _State] = {}
         for raw in chunk.records():
@@ -115,12 +149,38 @@ class ServingFold:
                 changed[state.org_id, state.campaign_id] = state
         return self._given_out(changed.values())
 
+    def schedule(self, org_id: str, campaign_id: str) -> Schedule:
+        """When the campaign may run by its definition."""
+        state = self._states.get((org_id, campaign_id))
+        return _ALWAYS if state is None else state.schedule
+
+    def schedules(self) -> Iterator[tuple[tuple[str, str], Schedule]]:
+        """Campaigns whose state depends on the time, with their schedules."""
+        return ((key, state.schedule) for key, state in self._states.items() if state.schedule != _ALWAYS)
+
+    def saved(self, identity: str) -> bytes:
+        """All of it, for `restore`; `identity` is that of the log it was folded from."""
+        return _saved_encoder.encode(_Saved(identity, dict(self.offsets), list(self._states.values())))
+
+    def restore(self, saved: bytes, identity: str, ends: Mapping[str, int]) -> bool:
+        """Begin with what was saved; False when it is none, of another log, or ahead of the log's ends (an older copy
+        of the log was put back)."""
+        try:
+            given = _saved_decoder.decode(saved)
+        except msgspec.DecodeError:
+            return False
+        if given.identity != identity or any(given.offsets.get(topic, 0) > end for topic, end in ends.items()):
+            return False
+        self.offsets |= given.offsets
+        self._states = {(state.org_id, state.campaign_id): state for state in given.states}
+        return True
+
     def snapshot(self) -> list[Serving]:
         """Every campaign's state."""
         return self._given_out(self._states.values())
 
     def _given_out(self, states: Iterable[_State]) -> list[Serving]:
-        seq = sum(self._offsets.values())
+        seq = sum(self.offsets.values())
         for state in states:
             state.seq = seq
         return [state.serving() for state in states]
@@ -135,6 +195,9 @@ class ServingFold:
         decision = decode_decision(raw)
         # A recommendation that a person approves comes again as a decision in mode auto.
         if decision.decision_id in self._in_effect or decision.mode != Mode.AUTO:
+            return None
+        known = self._states.get((decision.org_id, decision.campaign_id))
+        if known is not None and 0 < decision.sequence <= known.sequence:
             return None
         return self._decided(decision)
 
@@ -154,6 +217,7 @@ class ServingFold:
         state = self._state(decision.org_id, decision.campaign_id)
         self._in_effect[decision.decision_id] = None
         _keep_newest(self._in_effect)
+        state.sequence = max(state.sequence, decision.sequence)
         match decision.kind:
             case Kind.PAUSE:
                 undone = decision.reason == Reason.UNDO
@@ -182,11 +246,15 @@ def _define(state: _State, record: CampaignRecord) -> None:
     definition = record.definition()
     state.version, state.currency, state.status = record.version, definition.currency, definition.status
     bidding = definition.bidding
+    state.schedule = schedule_of(definition)
     state.is_manual = bidding is None or bidding.strategy is Strategy.MANUAL
     state.defined_bid_micros = bidding.bid_micros if bidding is not None else None
 
 
 def _override(state: _State, record: OverrideRecord) -> None:
+    if record.version < state.override_version:
+        return
+    state.override_version = record.version
     match record.action:
         case "pause":
             state.person_paused = record.version

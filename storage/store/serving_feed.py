@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -16,7 +18,8 @@ from schemas.log import Chunk, Log, LogUnavailableError, OffsetGoneError
 from schemas.serving import Serving
 from storage import metrics
 from storage.serving import RedisServing, ServingStore
-from storage.serving_fold import ServingFold, spendable_of
+from storage.serving_fold import ServingFold, ends, spendable_of
+from storage.serving_schedule import at
 from storage.store.feed import BACKOFF_S
 from storage.store.tables import decoded
 from storage.words import in_words
@@ -26,6 +29,14 @@ _log = logging.getLogger(__name__)
 _READ_BYTES: Final = 4 * 2**20
 # How long to wait for a decision before looking for a definition.
 _WAIT_S: Final = 0.2
+# How often to look whether a date has passed, and to keep what was folded.
+LOOK_EVERY_MS: Final = 1_000
+KEEP_EVERY_MS: Final = 10_000
+NEVER_MS: Final = 2**62
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _bad(topic: str, error: Exception) -> None:
@@ -68,14 +79,25 @@ class Spendable:
 
 
 class ServingFeed:
-    """Folds both topics from their beginning; once it is where they ended when it began, writes all, then changes."""
+    """Folds both topics from where it was, else from their beginning; once it is where they ended when it began, writes
+    all, then what changes: by a record, or by the time (dates and day parts of the definition)."""
 
-    def __init__(self, log: Log, store: ServingStore) -> None:
+    def __init__(self, log: Log, store: ServingStore, now_ms: Callable[[], int] = _now_ms) -> None:
         self._log = log
         self._store = store
+        self._now_ms = now_ms
+        self._identity = log.identity()
         self._fold = ServingFold(_bad)
-        self._positions = {topic: log.begin(topic, 0) for topic in (topics.CONTROL, topics.DECISIONS)}
-        self._targets = {topic: log.end(topic, 0) for topic in self._positions}
+        self._targets = ends(log)
+        saved = store.begin(self._identity)
+        if saved is not None and not self._fold.restore(saved, self._identity, self._targets):
+            _log.warning("the kept serving state does not fit the log: it is built anew from the log")
+        self._positions = {
+            topic: max(log.begin(topic, 0), self._fold.offsets[topic]) for topic in (topics.CONTROL, topics.DECISIONS)
+        }
+        self._due_ms: dict[tuple[str, str], int] = {}
+        self._looked_ms = self._kept_ms = 0
+        self._kept: dict[str, int] = {}
         self._unwritten: dict[tuple[str, str], Serving] = {}
         self.caught_up = False
         self._spendable = Spendable(log)
@@ -91,16 +113,37 @@ class ServingFeed:
         elif all(position >= self._targets[topic] for topic, position in self._positions.items()):
             self.caught_up = True
             self._note(self._fold.snapshot())
+        now_ms = self._now_ms()
+        if self.caught_up:
+            self._note(self._due(now_ms))
         if self._unwritten:
             metrics.SERVED.inc(self._store.put(self._unwritten.values()))
             self._unwritten = {}
+        if self.caught_up and now_ms - self._kept_ms >= KEEP_EVERY_MS and self._positions != self._kept:
+            self._store.keep(self._fold.saved(self._identity))
+            self._kept_ms, self._kept = now_ms, dict(self._positions)
+
+    def _due(self, now_ms: int) -> list[Serving]:
+        """States that the time may have changed."""
+        if now_ms - self._looked_ms < LOOK_EVERY_MS:
+            return []
+        self._looked_ms = now_ms
+        due = []
+        for key, schedule in self._fold.schedules():
+            if key in self._states and self._due_ms.get(key, 0) <= now_ms:
+                due.append(self._states[key])
+                self._due_ms[key] = schedule.next_change_ms(now_ms) or NEVER_MS
+        return due
 
     def _note(self, states: list[Serving]) -> None:
         """Have the states written, with what their campaigns may spend."""
         for state in states:
             key = state.org_id, state.campaign_id
+            if key not in self._states or self._states[key] is not state:
+                # What the record changed may be the schedule.
+                self._due_ms.pop(key, None)
             self._states[key] = state
-            self._unwritten[key] = self._spendable.added_to(state)
+            self._unwritten[key] = at(self._spendable.added_to(state), self._fold.schedule(*key), self._now_ms())
 
     def _taken(self, topic: str, wait_s: float) -> list[Serving]:
         try:

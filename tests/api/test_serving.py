@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -238,3 +239,20 @@ async def test_serving_over_rest_is_refused_until_the_log_was_read_and_then_tell
     assert set(shoes()) == set(Serving.__struct_fields__)
     assert api.client.get("/api/v1/serving").json() == [shoes()]
     assert api.client.get("/api/v1/campaigns/hats/serving").status_code == 404
+
+
+async def test_an_api_that_starts_again_serves_what_expired_decisions_said(apis: Apis, tmp_path: Path) -> None:
+    kept = tmp_path / "kept" / "serving.json"
+    first = apis.start(serving_file=kept)
+    first.store.put_campaign(definition(), changed_by="ana", now_ms=1)
+    first.store.publish_outbox(first.log)
+    first.log.append(topics.DECISIONS, 0, [PAUSE])
+    address = "/api/v1/campaigns/shoes/serving"
+    await until(lambda: first.client.get(address).json().get("paused"))
+    apis.end()
+    assert kept.stat().st_mode & 0o777 == 0o600
+    first.log.drop_before(topics.DECISIONS, 0, first.log.end(topics.DECISIONS, 0))
+    again = apis.start(first.log, serving_file=kept)
+    await until(lambda: again.client.get(address).status_code == 200)
+    served = again.client.get(address).json()
+    assert (served["paused"], served["pause_reason"]) == (True, "daily_budget_reached")

@@ -214,7 +214,8 @@ def test_states_are_json_for_bidders_of_any_language(redis_url: str) -> None:
     # Every field is there: a bidder that asks for `paused` needs no defaults of ours.
     assert msgspec.json.decode(serving._redis.hget("penstock:serving:acme", "c1")) == {
         "org_id": "acme", "campaign_id": "c1", "seq": 2, "paused": False, "pause_reason": None, "bid_micros": 5,
-        "pacing_rate": 1.0, "modifiers": {}, "currency": "USD", "spendable_micros": None, "decided_ms": 0,
+        "pacing_rate": 1.0, "modifiers": {}, "currency": "USD", "spendable_micros": None, "start_ms": None,
+        "end_ms": None, "decided_ms": 0,
         "decision_id": None,
     }  # fmt: skip
     serving.close()
