@@ -139,6 +139,19 @@ def latency(
 
 
 @app.command()
+def log(
+    megabytes: Annotated[int, typer.Option(min=1, help="How much is appended and read, in MiB.")] = 512,
+) -> None:
+    """Appends and reads of the embedded log, and the delay at its tail; prints one line of JSON."""
+    import msgspec
+
+    from benchmarks.log import measure
+
+    with tempfile.TemporaryDirectory(prefix="penstock-log-") as folder:
+        typer.echo(msgspec.json.encode(measure(Path(folder), megabytes)))
+
+
+@app.command()
 def openrtb(
     rate: Annotated[int, typer.Option(min=10, help="Bid requests a second.")] = 500,
     seconds: Annotated[int, typer.Option(min=1, help="How long.")] = 30,

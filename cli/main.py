@@ -15,6 +15,7 @@ from cli.dlq import app as dlq
 from cli.doctor.command import doctor
 from cli.explain import explain
 from cli.flow import flow
+from cli.log import app as log
 from cli.replay import app as replay
 from cli.schemas import schemas
 from cli.simulate import simulate
@@ -52,6 +53,7 @@ app.add_typer(backtest, name="backtest")
 app.command("simulate")(simulate)
 app.command("schemas")(schemas)
 app.add_typer(bench, name="bench")
+app.add_typer(log, name="log")
 app.add_typer(replay, name="replay")
 app.add_typer(topics, name="topics")
 

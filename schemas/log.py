@@ -17,11 +17,40 @@ class LogUnavailableError(Exception):
     """The log cannot take or give records now (broker down, disk full); the message says what to do."""
 
 
+class LogCorruptError(LogUnavailableError):
+    """Records were damaged on disk. Whoever reads waits, as for a log that is away, until they are set aside.
+
+    Offsets `offset` to `end` are affected: `size_bytes` from byte `position` on in `path`, so many records (None: their
+    number is damaged, too).
+    """
+
+    def __init__(
+        self, where: str, path: str, *, position: int, size_bytes: int, offset: int, end: int, records: int | None
+    ) -> None:
+        lost = f"{end - offset} bytes of lines" if records is None else f"{records} records"
+        super().__init__(
+            f"{where}: {lost} at offset {offset} are damaged ({path}, {size_bytes} bytes from byte {position} on). "
+            "Bring the file back from a backup, or run `penstock log repair` to set them aside and go on behind them"
+        )
+        self.where = where
+        self.path = path
+        self.position = position
+        self.size_bytes = size_bytes
+        self.offset = offset
+        self.end = end
+        self.records = records
+
+
 class OffsetGoneError(Exception):
-    """The offset asked for was removed by retention; `begin` says where the log starts now."""
+    """Records at the offset asked for are not there any more, or never were; `begin` says where to go on.
+
+    Retention removed them, or they were damaged and set aside; `begin` is behind the offset then. An offset behind
+    the log's end, or inside a record, is none of this log's: `begin` is where the log starts.
+    """
 
     def __init__(self, topic: str, partition: int, offset: int, begin: int) -> None:
-        super().__init__(f"{topic}/{partition}: offset {offset} was removed by retention; the log starts at {begin}")
+        gone = "was removed by retention or set aside as damaged" if begin > offset else "is not one of this log's"
+        super().__init__(f"{topic}/{partition}: offset {offset} {gone}; go on at {begin}")
         self.begin = begin
 
 
@@ -69,7 +98,8 @@ class Log(Protocol):
     def read(self, topic: str, partition: int, offset: int, max_bytes: int, timeout_s: float = 0.0) -> Chunk | None:
         """Records from `offset` on, at most about max_bytes (at least one record); None when there is none in time.
 
-        Raises OffsetGoneError, LogUnavailableError.
+        Only durable records are given: what was read stays, whatever happens to the machine (topic `live` excepted).
+        Raises OffsetGoneError, LogUnavailableError (LogCorruptError for damaged records).
         """
         ...
 
@@ -78,7 +108,7 @@ class Log(Protocol):
         ...
 
     def end(self, topic: str, partition: int) -> int:
-        """The offset behind the last whole record."""
+        """The offset behind the last record that readers may see: it is durable."""
         ...
 
     def commit(self, group: str, topic: str, partition: int, offset: int) -> None:

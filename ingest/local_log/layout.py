@@ -6,12 +6,16 @@ import os
 import re
 import uuid
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
-from ingest.local_log.disk import Disk
+from ingest.local_log.disk import FILE_MODE, FOLDER_MODE, Disk
 from ingest.local_log.segments import read_file, write_atomically, write_unfinished
+from schemas.log import LogUnavailableError
 
+# 1: segments of plain lines. 2: blocks with checksums; segments of format 1 are still read.
+FORMAT: Final = 2
 _GROUP = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 
 
@@ -27,7 +31,7 @@ def open_meta(disk: Disk, root: Path, partitions: int) -> Meta:
     """The log's meta data, written by whoever makes it; ValueError for another number of partitions later."""
     path = root / "meta.json"
     if not disk.exists(str(path)):
-        made = Meta(format=1, partitions=partitions, identity=uuid.uuid4().hex)
+        made = Meta(format=FORMAT, partitions=partitions, identity=uuid.uuid4().hex)
         _create_whole(disk, path, msgspec.json.encode(made))
     meta = msgspec.json.decode(read_file(disk, path), type=Meta)
     if meta.partitions != partitions:
@@ -35,17 +39,21 @@ def open_meta(disk: Disk, root: Path, partitions: int) -> Meta:
             f"the log in {root} was made with {meta.partitions} partitions and cannot be opened with {partitions}: "
             f"set PENSTOCK_PARTITIONS={meta.partitions}, or choose another PENSTOCK_DATA_DIR"
         )
-    return meta if meta.identity else _brought_up_to_date(disk, path)
+    if meta.format > FORMAT:
+        raise ValueError(
+            f"the log in {root} has format {meta.format} and needs a newer Penstock; this one knows {FORMAT}"
+        )
+    return meta if meta.identity and meta.format == FORMAT else _brought_up_to_date(disk, path)
 
 
 def _brought_up_to_date(disk: Disk, path: Path) -> Meta:
-    """The meta data with an identity, which early logs have not; of several processes one makes it."""
+    """The meta data of an older log in the present format, with an identity; of several processes one makes it."""
     lock = disk.open(f"{path.parent}/meta.lock", os.O_RDWR | os.O_CREAT)
     try:
         disk.lock(lock)
         meta = msgspec.json.decode(read_file(disk, path), type=Meta)
-        if not meta.identity:
-            meta = msgspec.structs.replace(meta, identity=uuid.uuid4().hex)
+        if not meta.identity or meta.format < FORMAT:
+            meta = msgspec.structs.replace(meta, format=FORMAT, identity=meta.identity or uuid.uuid4().hex)
             write_atomically(disk, path, msgspec.json.encode(meta), fsync=True)
         return meta
     finally:
@@ -80,10 +88,17 @@ class GroupOffsets:
 
     def committed(self, group: str, topic: str, partition: int) -> int | None:
         """The offset remembered; None when there is none."""
+        path = self._path(group, topic, partition)
         try:
-            return int(read_file(self._disk, self._path(group, topic, partition)))
+            content = read_file(self._disk, path)
         except FileNotFoundError:
             return None
+        if not content.strip().isdigit():
+            raise LogUnavailableError(
+                f"the offset that {group} committed for {topic}/{partition} is damaged: remove {path}, then {group} "
+                "begins at the first offset there is"
+            )
+        return int(content)
 
     def names(self) -> list[str]:
         """The groups there are."""
@@ -96,3 +111,17 @@ class GroupOffsets:
         if not _GROUP.match(group):
             raise ValueError(f"{group!r} is not a group name: letters, digits, dot, underscore and dash")
         return self._root / group / f"{topic}@{partition}"
+
+
+def tighten(disk: Disk, folder: str) -> None:
+    """Leave folders and files to their owner alone, those of earlier versions too."""
+    disk.chmod(folder, FOLDER_MODE)
+    for name in disk.listdir(folder):
+        path = f"{folder}/{name}"
+        try:
+            tighten(disk, path)
+        except NotADirectoryError:
+            disk.chmod(path, FILE_MODE)
+        except FileNotFoundError:
+            # Removed meanwhile by another process.
+            continue

@@ -1,4 +1,4 @@
-"""The log as files: append-only NDJSON segments, one folder a partition, offset = byte position."""
+"""The log as files: append-only segments of lines in blocks, one folder a partition, offset = byte of the lines."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from ingest.local_log.blocks import cut
+from ingest.local_log.check import Checked, Damage, check, repair
+from ingest.local_log.compress import Compressor
 from ingest.local_log.disk import Disk, RealDisk
-from ingest.local_log.layout import GroupOffsets, open_meta
+from ingest.local_log.layout import GroupOffsets, open_meta, tighten
+from ingest.local_log.open_segment import LostBytesError
 from ingest.local_log.reader import OutsideError, PartitionReader
 from ingest.local_log.upkeep import compact, expired, remove, sealed_segments
 from ingest.local_log.writer import PartitionWriter
-from schemas.log import Chunk, LogUnavailableError, OffsetGoneError
+from schemas.log import Chunk, LogCorruptError, LogUnavailableError, OffsetGoneError
 from schemas.topics import CONTROL, LIVE, PARTITIONED_LIKE_EVENTS
 
 SEGMENT_BYTES: Final = 64 * 2**20
@@ -37,7 +41,8 @@ class LocalLog:
     `partitions` counts those of `events` and `events.order`; it is fixed when the log is made, and ValueError is
     raised for another number. Sealed segments go when they were last written `retention_ms` ago, or when all
     together are larger than `retention_bytes` (None: kept); the look happens whenever a segment is begun. All file
-    work goes through `disk`; `now_ms` is the wall clock.
+    work goes through `disk`; `now_ms` is the wall clock. Sealed segments are compressed by a thread of its own, unless
+    `compress` is False.
     """
 
     def __init__(
@@ -50,6 +55,7 @@ class LocalLog:
         retention_bytes: int | None = None,
         retention_ms: int | None = None,
         compact_bytes: int = COMPACT_BYTES,
+        compress: bool = True,
         disk: Disk | None = None,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
@@ -69,6 +75,9 @@ class LocalLog:
         with _clear_errors(str(root)):
             self._disk.makedirs(str(root))
             self._meta = open_meta(self._disk, root, partitions)
+            tighten(self._disk, str(root))
+        self._compresses = compress
+        self._compressor = Compressor(self._disk, root, self._compressible)
         self._groups = GroupOffsets(self._disk, root / ".groups", fsync=fsync)
 
     def identity(self) -> str:
@@ -87,13 +96,16 @@ class LocalLog:
         if not records:
             return self.end(topic, partition)
         payload = b"\n".join(records) + b"\n"
-        if payload.count(b"\n") != len(records):
+        cuts = cut(payload)
+        if sum(part.records for part in cuts) != len(records):
             raise ValueError(f"{topic}/{partition}: a record holds a newline; a line is one record")
         writer = self._writer(topic, partition)
         rolls = writer.rolls
         with _clear_errors(f"{topic}/{partition}"):
-            end = writer.append(payload)
+            end = writer.append(payload, cuts)
             if writer.rolls != rolls:
+                if self._compresses and topic != LIVE:
+                    self._compressor.wake()
                 self.enforce_retention(self._now_ms())
             if topic in COMPACTED:
                 self._compact_when_grown(topic, end)
@@ -128,7 +140,7 @@ class LocalLog:
             return self._reader(topic, partition).begin()
 
     def end(self, topic: str, partition: int) -> int:
-        """The offset behind the last whole record; 0 for an empty partition."""
+        """The offset behind the last record that is durable; 0 for an empty partition."""
         with _clear_errors(f"{topic}/{partition}"):
             return self._reader(topic, partition).end()
 
@@ -157,19 +169,49 @@ class LocalLog:
         ]
         oldest_ms = 0 if self._retention_ms is None else now_ms - self._retention_ms
         bytes_max = 2**63 if self._retention_bytes is None else self._retention_bytes
-        return remove(
-            self._disk,
-            expired(others, oldest_ms=oldest_ms, sealed_bytes_max=bytes_max)
-            + expired(live, oldest_ms=now_ms - LIVE_RETENTION_MS, sealed_bytes_max=4 * LIVE_SEGMENT_BYTES),
-        )
+        gone: dict[Path, list[int]] = {}
+        for segment in (
+            *expired(others, oldest_ms=oldest_ms, sealed_bytes_max=bytes_max),
+            *expired(live, oldest_ms=now_ms - LIVE_RETENTION_MS, sealed_bytes_max=4 * LIVE_SEGMENT_BYTES),
+        ):
+            gone.setdefault(segment.folder, []).append(segment.base)
+        with _clear_errors(str(self.root)):
+            return sum(
+                remove(self._writer(folder.parent.name, int(folder.name)), bases) for folder, bases in gone.items()
+            )
 
     def compact(self, topic: str) -> int:
         """Rewrite a topic as the last record of each key (JSON field "key"); its new first offset."""
-        begins = [compact(self._writer(topic, number), fsync=self._fsync) for number in range(self.partitions(topic))]
+        begins = []
+        for number in range(self.partitions(topic)):
+            with _clear_errors(f"{topic}/{number}"):
+                begins.append(compact(self._writer(topic, number), now_ms=self._now_ms()))
         return begins[0]
+
+    def check(self) -> Iterator[tuple[str, int, Checked]]:
+        """Read everything there is: topic, partition, what was found."""
+        for folder in self._folders():
+            topic, number = folder.parent.name, int(folder.name)
+            with _clear_errors(f"{topic}/{number}"):
+                yield topic, number, check(self._writer(topic, number))
+
+    def repair(self) -> Iterator[tuple[str, int, Damage]]:
+        """Set damaged bytes aside in folder `.quarantine`, so that readers go on behind them; what was damaged."""
+        for folder in self._folders():
+            topic, number = folder.parent.name, int(folder.name)
+            with _clear_errors(f"{topic}/{number}"):
+                damages = repair(self._writer(topic, number), self.root / ".quarantine", now_ms=self._now_ms())
+            for damage in damages:
+                yield topic, number, damage
+
+    def compress(self) -> int:
+        """Compress sealed segments now, as is done in the background; how many there were."""
+        with _clear_errors(str(self.root)):
+            return self._compressor.compress_all()
 
     def close(self) -> None:
         """Close the files; nothing is pending, since append returns when records are on disk."""
+        self._compressor.close()
         with self._lock:
             for writer in self._writers.values():
                 writer.close()
@@ -195,6 +237,8 @@ class LocalLog:
                     self._folder(topic, partition),
                     segment_bytes=min(LIVE_SEGMENT_BYTES, self._segment_bytes) if is_live else self._segment_bytes,
                     fsync=self._fsync and not is_live,
+                    now_ms=self._now_ms,
+                    disposable=is_live,
                 )
             return found
 
@@ -204,7 +248,9 @@ class LocalLog:
         if found is None:
             with self._lock:
                 folder = self._folder(topic, partition)
-                found = self._readers.setdefault((topic, partition), PartitionReader(self._disk, folder))
+                is_live = topic == LIVE
+                reader = PartitionReader(self._disk, folder, fsync=self._fsync and not is_live, disposable=is_live)
+                found = self._readers.setdefault((topic, partition), reader)
         return found
 
     def _folder(self, topic: str, partition: int) -> Path:
@@ -222,6 +268,12 @@ class LocalLog:
         if not 0 <= partition < self.partitions(topic):
             raise ValueError(f"{topic} has {self.partitions(topic)} partitions, and none is number {partition}")
 
+    def _compressible(self) -> Iterator[PartitionWriter]:
+        """Writers of the partitions whose sealed segments are compressed."""
+        for folder in self._folders():
+            if folder.parent.name != LIVE:
+                yield self._writer(folder.parent.name, int(folder.name))
+
     def _folders(self) -> list[Path]:
         """Folders of the partitions that are there."""
         topics = [self.root / name for name in self._disk.listdir(str(self.root)) if _NAME.match(name)]
@@ -237,6 +289,16 @@ def _clear_errors(where: str) -> Iterator[None]:
     """An operating system's error as the log's, with what to do about it."""
     try:
         yield
+    except LostBytesError as lost:
+        raise LogCorruptError(
+            where,
+            lost.path,
+            position=lost.position,
+            size_bytes=lost.size_bytes,
+            offset=lost.offset,
+            end=lost.end,
+            records=lost.records,
+        ) from None
     except OSError as error:
         hint = "free space or raise the limit, then send again"
         raise LogUnavailableError(f"the local log cannot be used at {where}: {error.strerror}; {hint}") from error

@@ -1,4 +1,4 @@
-"""Reading one partition: whole lines only, two system calls a poll at the tail, no directory listing."""
+"""Reading one partition: durable whole lines only, one system call a poll at the tail, no directory listing."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from ingest.local_log.disk import Disk
-from ingest.local_log.segments import segment_bases, segment_path, whole_bytes, whole_lines
+from ingest.local_log.durable import DurableEnd, Head
+from ingest.local_log.open_segment import InsideError, LostBytesError, OpenSegment, SetAsideError
+from ingest.local_log.segments import LINES, Segment, segments_in, whole_lines
+from ingest.local_log.settle import settle
 
 # Open segment files kept a partition: readers at the tail, behind it, and one catching up from the start.
 _OPEN_MAX: Final = 4
 
 
 class OutsideError(Exception):
-    """The offset lies before the first record, behind the last one, or inside a record."""
+    """The offset lies before the first record, behind the last one, or inside a record; `begin` is where to go on."""
 
     def __init__(self, begin: int) -> None:
         super().__init__(begin)
@@ -32,113 +35,144 @@ class Lines(NamedTuple):
 
 
 class PartitionReader:
-    """Reads a partition's segments while other processes append, roll and remove them."""
+    """Reads a partition's segments while other processes append, roll, replace and remove them.
 
-    def __init__(self, disk: Disk, folder: Path) -> None:
+    `disposable`: what is damaged is left out, as nobody needs it later (live rows).
+    """
+
+    def __init__(self, disk: Disk, folder: Path, *, fsync: bool, disposable: bool = False) -> None:
         self._disk = disk
         self._folder = folder
+        self._fsync = fsync
+        self._disposable = disposable
+        self._durable = DurableEnd(disk, str(folder))
         self._lock = threading.Lock()
+        self._settled = False
+        self._generation = -1
         self._bases: list[int] = []
-        self._open: OrderedDict[int, int] = OrderedDict()
+        self._kinds: dict[int, str] = {}
+        self._open: OrderedDict[int, OpenSegment] = OrderedDict()
 
     def read(self, offset: int, max_bytes: int) -> Lines | None:
-        """Whole lines from `offset` on; None when there are none yet. Raises OutsideError."""
+        """Whole lines from `offset` on; None when there are none yet. Raises OutsideError, LostBytesError."""
         with self._lock:
+            head = self._head()
+            if offset == head.end:
+                return None
+            if offset > head.end:
+                raise OutsideError(self._first(head))
             while True:
-                base = self._segment_of(offset)
-                if base is None:
-                    return None
-                fd = self._descriptor(base)
-                if fd is None:
-                    continue
-                size = self._disk.fstat(fd).size_bytes
-                if offset - base < size:
-                    return self._lines_at(fd, base, offset, size, max_bytes)
-                following = self._following(fd, base, size)
-                if following is None:
-                    if offset - base > size:
-                        raise OutsideError(self._bases[0])
-                    return None
-                offset = max(offset, following)
+                try:
+                    segment, end = self._segment_of(offset, head)
+                    return self._lines(segment, offset, end, max_bytes)
+                except FileNotFoundError:
+                    # Removed or replaced since the folder was listed.
+                    self._forget(head)
+                except LostBytesError as lost:
+                    if self._disposable and lost.end > offset:
+                        raise OutsideError(lost.end) from lost
+                    raise
 
     def begin(self) -> int:
         """The first offset there is."""
         with self._lock:
-            self._rescan()
-            return self._bases[0] if self._bases else 0
+            head = self._head()
+            self._rescan(head)
+            return self._first(head)
 
     def end(self) -> int:
-        """The offset behind the last whole line."""
+        """The durable end: the offset behind the last line that readers may see."""
         with self._lock:
-            if not self._bases:
-                self._rescan()
-            while self._bases:
-                base = self._bases[-1]
-                fd = self._descriptor(base)
-                if fd is None:
-                    continue
-                size = self._disk.fstat(fd).size_bytes
-                if self._following(fd, base, size) is None:
-                    return base + whole_bytes(self._disk, fd, size)
-            return 0
+            return self._head().end
 
     def close(self) -> None:
         """Close the files."""
         with self._lock:
-            while self._open:
-                self._disk.close(self._open.popitem()[1])
+            self._durable.close()
+            self._close_segments()
 
-    def _lines_at(self, fd: int, base: int, offset: int, size: int, max_bytes: int) -> Lines | None:
-        position = offset - base
-        if position > 0 and self._disk.pread(fd, 1, position - 1) != b"\n":
+    def _head(self) -> Head:
+        head = self._durable.read() if self._settled else None
+        if head is None:
+            head = self._settle()
+            self._settled = True
+        if head.generation != self._generation:
+            self._forget(head)
+        return head
+
+    def _settle(self) -> Head:
+        """After a power loss the published end may be too low: the first look compares it with the files."""
+        fd = self._disk.open(f"{self._folder}/lock", os.O_RDWR | os.O_CREAT)
+        try:
+            self._disk.lock(fd)
+            return settle(self._disk, self._folder, self._durable, fsync=self._fsync, disposable=self._disposable)
+        finally:
+            self._disk.close(fd)
+
+    def _lines(self, segment: OpenSegment, offset: int, end: int, max_bytes: int) -> Lines:
+        if segment.kind == LINES:
+            return self._plain_lines(segment, offset, end, max_bytes)
+        try:
+            return Lines(offset, segment.read(offset, end, max_bytes))
+        except InsideError:
+            raise OutsideError(self._bases[0]) from None
+        except SetAsideError as gap:
+            raise OutsideError(gap.end) from None
+
+    def _plain_lines(self, segment: OpenSegment, offset: int, end: int, max_bytes: int) -> Lines:
+        """Lines of format 1, which have no checksums."""
+        position, size = offset - segment.base, min(end - segment.base, segment.limit)
+        if position >= size:
+            raise segment.lost_at(segment.limit, offset, end)
+        if position > 0 and self._disk.pread(segment.fd, 1, position - 1) != b"\n":
             raise OutsideError(self._bases[0])
-        payload = whole_lines(self._disk, fd, position, size, max_bytes)
-        return Lines(offset, payload) if payload else None
+        return Lines(offset, whole_lines(self._disk, segment.fd, position, size, max_bytes))
 
-    def _segment_of(self, offset: int) -> int | None:
-        """First offset of the segment that holds `offset`; None when the partition is empty."""
+    def _segment_of(self, offset: int, head: Head) -> tuple[OpenSegment, int]:
+        """The open segment that holds `offset`, and the offset where it must end. Raises OutsideError."""
+        place = bisect_right(self._bases, offset)
+        if place == len(self._bases) and (not self._bases or self._bases[-1] < head.base):
+            # Segments were begun since the folder was listed.
+            self._rescan(head)
         place = bisect_right(self._bases, offset) - 1
         if place < 0:
-            self._rescan()
-            if not self._bases and offset == 0:
-                return None
+            self._rescan(head)
             place = bisect_right(self._bases, offset) - 1
             if place < 0:
-                raise OutsideError(self._bases[0] if self._bases else 0)
-        return self._bases[place]
+                raise OutsideError(self._first(head))
+        base = self._bases[place]
+        end = self._bases[place + 1] if place + 1 < len(self._bases) else head.end
+        limit = head.position if base == head.base else None
+        return self._opened(Segment(base, self._kinds[base]), limit), end
 
-    def _descriptor(self, base: int) -> int | None:
-        """The open file of a segment; None, after a fresh look at the folder, when it was removed."""
-        fd = self._open.get(base)
-        if fd is not None:
-            self._open.move_to_end(base)
-            return fd
-        try:
-            fd = self._disk.open(segment_path(self._folder, base), os.O_RDONLY)
-        except FileNotFoundError:
-            self._rescan()
-            return None
-        self._open[base] = fd
-        if len(self._open) > _OPEN_MAX:
-            self._disk.close(self._open.popitem(last=False)[1])
-        return fd
+    def _opened(self, segment: Segment, limit: int | None) -> OpenSegment:
+        found = self._open.get(segment.base)
+        if found is None:
+            fd = self._disk.open(segment.path(self._folder), os.O_RDONLY)
+            found = self._open[segment.base] = OpenSegment(self._disk, segment, segment.path(self._folder), fd)
+            if len(self._open) > _OPEN_MAX:
+                self._disk.close(self._open.popitem(last=False)[1].fd)
+        else:
+            self._open.move_to_end(segment.base)
+        found.limit_to(limit)
+        return found
 
-    def _following(self, fd: int, base: int, size: int) -> int | None:
-        """First offset of the next segment, of the same one when its file was replaced, or None at the tail."""
-        place = bisect_right(self._bases, base)
-        if place < len(self._bases):
-            return self._bases[place]
-        if size > 0 and self._disk.exists(segment_path(self._folder, base + size)):
-            self._bases.append(base + size)
-            return base + size
-        if self._disk.fstat(fd).links == 0:
-            self._disk.close(self._open.pop(base))
-            self._rescan()
-            return base
-        return None
+    def _first(self, head: Head) -> int:
+        if not self._bases:
+            self._rescan(head)
+        return self._bases[0] if self._bases else head.end
 
-    def _rescan(self) -> None:
-        try:
-            self._bases = segment_bases(self._disk, self._folder)
-        except FileNotFoundError:
-            self._bases = []
+    def _forget(self, head: Head) -> None:
+        """Files were removed or replaced: look anew."""
+        self._close_segments()
+        self._rescan(head)
+        self._generation = head.generation
+
+    def _close_segments(self) -> None:
+        while self._open:
+            self._disk.close(self._open.popitem()[1].fd)
+
+    def _rescan(self, head: Head) -> None:
+        found = [segment for segment in segments_in(self._disk, self._folder) if segment.base <= head.base]
+        self._bases = [segment.base for segment in found]
+        self._kinds = {segment.base: segment.kind for segment in found}

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
+from ingest.local_log.blocks import cut, encode_append
 from ingest.local_log.disk import Disk
-from ingest.local_log.segments import read_file, segment_bases, segment_path, write_atomically
+from ingest.local_log.open_segment import LostBytesError
+from ingest.local_log.segments import (
+    BLOCKS,
+    LINES,
+    Segment,
+    Window,
+    read_file,
+    remove_segment,
+    segments_in,
+    stretches,
+    write_atomically,
+)
 from ingest.local_log.writer import PartitionWriter
 
 
-class Segment(NamedTuple):
-    """A segment that nothing is appended to any more."""
+class Sealed(NamedTuple):
+    """A segment that nothing is appended to any more, and its size on disk."""
 
     folder: Path
     base: int
@@ -30,31 +43,31 @@ class _Keyed(msgspec.Struct):
 _keyed = msgspec.json.Decoder(_Keyed)
 
 
-def sealed_segments(disk: Disk, folder: Path) -> list[Segment]:
+def sealed_segments(disk: Disk, folder: Path) -> list[Sealed]:
     """All segments of a partition but the one that is appended to."""
     found = []
-    for base in segment_bases(disk, folder)[:-1]:
+    for segment in segments_in(disk, folder)[:-1]:
         try:
-            state = disk.stat(segment_path(folder, base))
+            state = disk.stat(segment.path(folder))
         except FileNotFoundError:
             continue
-        found.append(Segment(folder, base, state.size_bytes, state.written_ms))
+        found.append(Sealed(folder, segment.base, state.size_bytes, state.written_ms))
     return found
 
 
-def expired(segments: Iterable[Segment], *, oldest_ms: int, sealed_bytes_max: int) -> list[Segment]:
+def expired(segments: Iterable[Sealed], *, oldest_ms: int, sealed_bytes_max: int) -> list[Sealed]:
     """The segments to remove: last written before `oldest_ms`, and the oldest ones beyond `sealed_bytes_max`.
 
     In a partition only the first ones go, whatever their times say, so that no gap appears.
 
-    >>> old, new = (Segment(Path("events/0"), base, 10, written_ms=base) for base in (0, 10))
+    >>> old, new = (Sealed(Path("events/0"), base, 10, written_ms=base) for base in (0, 10))
     >>> [segment.base for segment in expired([new, old], oldest_ms=5, sealed_bytes_max=100)]
     [0]
     >>> [segment.base for segment in expired([new, old], oldest_ms=0, sealed_bytes_max=10)]
     [0]
     """
     kept_bytes = 0
-    old: dict[Path, list[Segment]] = {}
+    old: dict[Path, list[Sealed]] = {}
     kept_from: dict[Path, int] = {}
     for segment in sorted(segments, key=lambda segment: (segment.written_ms, segment.base), reverse=True):
         kept_bytes += segment.size_bytes
@@ -67,42 +80,65 @@ def expired(segments: Iterable[Segment], *, oldest_ms: int, sealed_bytes_max: in
     ]
 
 
-def remove(disk: Disk, segments: Iterable[Segment]) -> int:
-    """Remove segments, the oldest first so that no gap appears in a partition; how many there were."""
+def remove(writer: PartitionWriter, bases: Iterable[int]) -> int:
+    """Remove segments of a partition, the oldest first so that no gap appears; how many there were."""
     removed = 0
-    for segment in sorted(segments, key=lambda segment: segment.base):
-        try:
-            disk.unlink(segment_path(segment.folder, segment.base))
-            removed += 1
-        except FileNotFoundError:
-            continue
+    with writer.exclusive():
+        head = writer.settled()
+        present = {segment.base for segment in segments_in(writer.disk, writer.folder)}
+        for base in sorted(bases):
+            if base in present and base != head.base:
+                remove_segment(writer.disk, writer.folder, base)
+                removed += 1
+        if removed:
+            writer.replaced(head)
     return removed
 
 
-def compact(writer: PartitionWriter, *, fsync: bool) -> int:
+def compact(writer: PartitionWriter, *, now_ms: int) -> int:
     """Rewrite a partition as the last record of each key (JSON field "key"), in log order; its new first offset.
 
     The survivors go to a new segment behind the end, so offsets only rise; then the older segments are removed. A
-    reader that stood inside them starts again at the new first offset. Records without a key are kept.
+    reader that stood inside them starts again at the new first offset. Records without a key are kept. Raises
+    LostBytesError, and changes nothing, when a record is damaged.
     """
     disk = writer.disk
     with writer.exclusive():
-        end = writer.settled_end()
-        bases = segment_bases(disk, writer.folder)
+        head = writer.settled()
+        segments = segments_in(disk, writer.folder)
         survivors: dict[str | int, bytes] = {}
-        for base in bases:
-            content = read_file(disk, Path(segment_path(writer.folder, base)))
-            for place, line in enumerate(content.split(b"\n")[:-1]):
-                key = _key_of(line, otherwise=base + place)
+        for segment in segments:
+            for place, line in enumerate(_lines_of(disk, writer.folder, segment)):
+                key = _key_of(line, otherwise=segment.base + place)
                 survivors.pop(key, None)
                 survivors[key] = line + b"\n"
         if not survivors:
-            return bases[0] if bases else 0
-        write_atomically(disk, Path(segment_path(writer.folder, end)), b"".join(survivors.values()), fsync=fsync)
-        for base in bases:
-            if base != end:
-                disk.unlink(segment_path(writer.folder, base))
-        return end
+            return segments[0].base if segments else head.end
+        payload = b"".join(survivors.values())
+        content = encode_append(payload, cut(payload), head.end, now_ms)
+        path = Segment(head.end, BLOCKS).path(writer.folder)
+        write_atomically(disk, Path(path), content, fsync=writer.fsync)
+        writer.replaced(head._replace(base=head.end, position=len(content), end=head.end + len(payload)))
+        for segment in segments:
+            if segment.base != head.end:
+                remove_segment(disk, writer.folder, segment.base)
+        return head.end
+
+
+def _lines_of(disk: Disk, folder: Path, segment: Segment) -> Iterator[bytes]:
+    path = segment.path(folder)
+    if segment.kind == LINES:
+        yield from read_file(disk, Path(path)).split(b"\n")[:-1]
+        return
+    fd = disk.open(path, os.O_RDONLY)
+    try:
+        window = Window(disk, fd, disk.fstat(fd).size_bytes)
+        for stretch in stretches(window, 0, segment.base, segment.base):
+            if not stretch.sound:
+                raise LostBytesError(path, stretch.position, stretch.size_bytes, stretch.offset, stretch.end, None)
+            yield from bytes(stretch.lines).split(b"\n")[:-1]
+    finally:
+        disk.close(fd)
 
 
 def _key_of(line: bytes, *, otherwise: int) -> str | int:

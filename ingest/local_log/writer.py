@@ -1,50 +1,72 @@
-"""Appending to one partition: under a file lock that every process takes, on disk before it returns."""
+"""Appending to one partition: under a file lock that every process takes, on disk before anybody sees it."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ingest.local_log.blocks import Cut, encode_append
 from ingest.local_log.disk import Disk, write_all
-from ingest.local_log.segments import segment_bases, segment_path, whole_bytes
+from ingest.local_log.durable import DurableEnd, Head
+from ingest.local_log.segments import BLOCKS, Segment
+from ingest.local_log.settle import settle
 
 
 class PartitionWriter:
     """Appends whole lines to a partition's last segment; many threads and processes may do so at once."""
 
-    def __init__(self, disk: Disk, folder: Path, *, segment_bytes: int, fsync: bool) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        folder: Path,
+        *,
+        segment_bytes: int,
+        fsync: bool,
+        now_ms: Callable[[], int],
+        disposable: bool = False,
+    ) -> None:
         self.disk = disk
         self.folder = folder
+        self.fsync = fsync
         self._segment_bytes = segment_bytes
-        self._fsync = fsync
+        self._disposable = disposable
+        self._now_ms = now_ms
+        self._durable = DurableEnd(disk, str(folder))
         self._lock = threading.Lock()
         self._lock_fd: int | None = None
-        self._base = 0
         self._fd: int | None = None
+        # What `_fd` is open for.
+        self._base = -1
+        self._generation = -1
         # Segments begun since the start; whoever watches it knows when retention is worth a look.
         self.rolls = 0
 
-    def append(self, payload: bytes) -> int:
-        """Append whole lines; the offset behind them. Raises OSError, with no torn line left behind."""
+    def append(self, payload: bytes, cuts: list[Cut]) -> int:
+        """Append whole lines; the offset behind them. Raises OSError, and then takes back what it wrote."""
         with self.exclusive():
-            fd, size = self._active()
-            if size >= self._segment_bytes:
-                fd, size = self._roll(self._base + size), 0
+            head = self.settled()
+            if head.end - head.base >= self._segment_bytes:
+                head = self._rolled(head)
+            fd = self._opened(head)
+            content = encode_append(payload, cuts, head.end, self._now_ms())
             try:
-                write_all(self.disk, fd, payload)
-                if self._fsync:
+                write_all(self.disk, fd, content)
+                if self.fsync:
                     self.disk.fdatasync(fd)
             except OSError:
-                self._cut(fd)
+                with suppress(OSError):
+                    self.disk.ftruncate(fd, head.position)
                 raise
-            return self._base + size + len(payload)
+            head = head._replace(position=head.position + len(content), end=head.end + len(payload))
+            self._durable.publish(head)
+            return head.end
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """No other thread or process appends, rolls, removes or compacts in this partition meanwhile."""
+        """No other thread or process appends, rolls, removes or replaces in this partition meanwhile."""
         with self._lock:
             if self._lock_fd is None:
                 self._lock_fd = self.disk.open(f"{self.folder}/lock", os.O_RDWR | os.O_CREAT)
@@ -54,63 +76,56 @@ class PartitionWriter:
             finally:
                 self.disk.unlock(self._lock_fd)
 
-    def settled_end(self) -> int:
-        """The offset behind the last line, a torn one cut. Only inside `exclusive`."""
-        _, size = self._active()
-        return self._base + size
+    def settled(self) -> Head:
+        """What is published, brought in agreement with the files when it is not. Only inside `exclusive`."""
+        head = self._durable.read()
+        if head is None or not self._is_open_for(head):
+            head = settle(self.disk, self.folder, self._durable, fsync=self.fsync, disposable=self._disposable)
+        return head
+
+    def replaced(self, head: Head) -> None:
+        """Publish `head`, and that segments were removed or replaced. Only inside `exclusive`."""
+        self._durable.publish(head._replace(generation=head.generation + 1))
 
     def close(self) -> None:
         """Close the files."""
         with self._lock:
+            self._durable.close()
             for fd in (self._fd, self._lock_fd):
                 if fd is not None:
                     self.disk.close(fd)
             self._fd = self._lock_fd = None
 
-    def _active(self) -> tuple[int, int]:
-        """The last segment's file, open for appending, and its size without a torn line."""
-        if self._fd is None or self._is_superseded(self._fd):
-            bases = segment_bases(self.disk, self.folder)
-            self._open(bases[-1] if bases else 0)
-        assert self._fd is not None
-        return self._fd, self._cut(self._fd)
+    def _is_open_for(self, head: Head) -> bool:
+        """Whether the open file is the last segment and holds what is published, no more and no less."""
+        if self._fd is None or head.base != self._base or head.generation != self._generation:
+            return False
+        return self.disk.fstat(self._fd).size_bytes == head.position
 
-    def _is_superseded(self, fd: int) -> bool:
-        """Whether another process has begun a later segment or replaced this one."""
-        state = self.disk.fstat(fd)
-        if state.links == 0:
-            return True
-        return state.size_bytes > 0 and self.disk.exists(segment_path(self.folder, self._base + state.size_bytes))
-
-    def _cut(self, fd: int) -> int:
-        """Cut what a process that died, or a full disk, left of a line.
-
-        Whole lines stay although nobody was told that they are there: a reader may have seen them already, and an
-        offset must never hold something else later.
-        """
-        size = self.disk.fstat(fd).size_bytes
-        whole = whole_bytes(self.disk, fd, size)
-        if whole < size:
-            self.disk.ftruncate(fd, whole)
-        return whole
-
-    def _roll(self, base: int) -> int:
+    def _rolled(self, head: Head) -> Head:
+        """Begin a new segment at the end; told at once, so that all processes agree where it begins."""
+        head = Head(head.generation, head.end, 0, head.end)
+        self._opened(head)
+        self._durable.publish(head)
         self.rolls += 1
-        self._open(base)
-        assert self._fd is not None
-        return self._fd
+        return head
 
-    def _open(self, base: int) -> None:
-        """Open the segment that starts at `base`, making it when it is not there."""
-        path = segment_path(self.folder, base)
+    def _opened(self, head: Head) -> int:
+        """The last segment's file, open for appending: made when it is not there, and only what is published in it."""
+        if self._fd is not None and (self._base, self._generation) == (head.base, head.generation):
+            return self._fd
+        path = Segment(head.base, BLOCKS).path(self.folder)
         is_new = not self.disk.exists(path)
         fd = self.disk.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
         try:
-            if is_new and self._fsync:
+            if is_new and self.fsync:
                 self.disk.sync_folder(str(self.folder))
+            if self.disk.fstat(fd).size_bytes > head.position:
+                self.disk.ftruncate(fd, head.position)
         except OSError:
             self.disk.close(fd)
             raise
         if self._fd is not None:
             self.disk.close(self._fd)
-        self._fd, self._base = fd, base
+        self._fd, self._base, self._generation = fd, head.base, head.generation
+        return fd

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.local_log import LocalLog
+from ingest.local_log.blocks import HEADER_BYTES, cut, encode_append
 from ingest.local_log.log import LIVE_RETENTION_MS
 from schemas.log import LogUnavailableError, OffsetGoneError
 from schemas.topics import CONTROL, DECISIONS, EVENTS, LIVE
@@ -34,7 +35,7 @@ def small_log(root: Path, **options: int) -> LocalLog:
 
 
 def segments(root: Path, topic: str, partition: int = 0) -> list[Path]:
-    return sorted((root / topic / str(partition)).glob("*.ndjson"))
+    return sorted((root / topic / str(partition)).glob("*.*log"))
 
 
 def fill(log: LocalLog, topic: str, count: int, *, first: int = 0) -> list[bytes]:
@@ -52,11 +53,13 @@ def test_an_offset_is_a_byte_position(log: LocalLog) -> None:
     assert (chunk.offsets, chunk.first_offset, chunk.next_offset, chunk.payload) == (None, 5, 12, b"sixsix\n")
 
 
-def test_a_segment_is_named_by_its_first_offset_and_holds_plain_lines(tmp_path: Path, log: LocalLog) -> None:
+def test_a_segment_is_named_by_its_first_offset_and_holds_blocks_of_plain_lines(tmp_path: Path, log: LocalLog) -> None:
     records = fill(log, EVENTS, 25)
     paths = segments(tmp_path, EVENTS)
     assert [int(path.stem) for path in paths] == [0, 1_000, 2_000]
-    assert b"".join(path.read_bytes() for path in paths) == b"".join(record + b"\n" for record in records)
+    content = b"".join(path.read_bytes() for path in paths)
+    blocks = [content[place + HEADER_BYTES : place + HEADER_BYTES + 100] for place in range(0, len(content), 148)]
+    assert blocks == [record + b"\n" for record in records]
 
 
 def test_a_torn_last_line_is_never_read_and_cut_before_the_next_append(tmp_path: Path, log: LocalLog) -> None:
@@ -70,8 +73,8 @@ def test_a_torn_last_line_is_never_read_and_cut_before_the_next_append(tmp_path:
 
 
 def test_a_torn_first_line_leaves_an_empty_log(tmp_path: Path, log: LocalLog) -> None:
-    log.append(EVENTS, 0, [b"x"])
-    segments(tmp_path, EVENTS)[0].write_bytes(b"t" * 100_000)
+    assert log.end(EVENTS, 0) == 0
+    (tmp_path / EVENTS / "0" / f"{0:020d}.log").write_bytes(b"t" * 100_000)
     assert log.end(EVENTS, 0) == 0
     log.append(EVENTS, 0, [b"first"])
     assert all_records(log, EVENTS, 0) == [b"first"]
@@ -83,21 +86,19 @@ def test_an_offset_inside_a_record_is_refused(log: LocalLog) -> None:
         log.read(EVENTS, 0, 3, 100)
 
 
-def test_a_line_that_another_process_is_writing_is_not_seen_by_halves(tmp_path: Path, log: LocalLog) -> None:
-    log.append(EVENTS, 0, [b"start"])
+def test_lines_that_another_process_has_not_published_are_not_seen(tmp_path: Path, log: LocalLog) -> None:
+    end = log.append(EVENTS, 0, [b"start"])
+    assert log.end(EVENTS, 0) == end
     line = b"x" * 300 + b"\n"
-    seen: list[bytes] = []
     with segments(tmp_path, EVENTS)[0].open("ab", buffering=0) as file:
-        for byte in line:
+        for byte in encode_append(line, cut(line), end, 0):
             file.write(bytes([byte]))
-            chunk = log.read(EVENTS, 0, 6, 100)
-            if chunk is not None:
-                seen.append(chunk.payload)
-    assert seen == [line]
+            assert log.read(EVENTS, 0, end, 100) is None
+    assert all_records(small_log(tmp_path), EVENTS, 0) == [b"start", b"x" * 300]
 
 
-@pytest.mark.parametrize("taken_bytes", [0, 1, 5, 6, 9])
-def test_a_full_disk_is_a_clear_error_and_leaves_only_whole_lines(
+@pytest.mark.parametrize("taken_bytes", [0, 1, 48, 54, 60])
+def test_a_full_disk_is_a_clear_error_and_leaves_nothing_of_the_append(
     log: LocalLog, monkeypatch: pytest.MonkeyPatch, taken_bytes: int
 ) -> None:
     log.append(EVENTS, 0, [b"before"])
@@ -115,8 +116,7 @@ def test_a_full_disk_is_a_clear_error_and_leaves_only_whole_lines(
         log.append(EVENTS, 0, [b"first", b"second"])
     monkeypatch.undo()
     log.append(EVENTS, 0, [b"after"])
-    expected = [b"before", b"first", b"after"] if taken_bytes >= 6 else [b"before", b"after"]
-    assert all_records(log, EVENTS, 0) == expected
+    assert all_records(log, EVENTS, 0) == [b"before", b"after"]
 
 
 def test_a_file_size_limit_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_a_reader_follows_while_segments_roll(log: LocalLog) -> None:
 
 def test_retention_by_size_drops_the_oldest_and_never_the_active_segment(tmp_path: Path, log: LocalLog) -> None:
     fill(log, EVENTS, 45)
-    trimmed = small_log(tmp_path, retention_bytes=2_500)
+    trimmed = small_log(tmp_path, retention_bytes=3_500)
     assert trimmed.enforce_retention(now_ms=0) == 2
     assert (log.begin(EVENTS, 0), log.end(EVENTS, 0)) == (2_000, 4_500)
     with pytest.raises(OffsetGoneError) as gone:
