@@ -16,6 +16,8 @@ from enum import Enum, auto
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Response as HandshakeResponse
 
 from api import metrics
 from ingest.fair_share import FairShare
@@ -222,6 +224,21 @@ class GuardedProtocol(HttpToolsProtocol):
             self.bounds.end(self, self._noted)
             self._noted = self._at = _At.NOTHING
             self.bounds.leave(self)
+
+
+class GuardedWebSocket(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket, whose refusals say that they are no pages."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        send_response = self.conn.send_response
+
+        def send_safely(response: HandshakeResponse) -> None:
+            if "X-Content-Type-Options" not in response.headers:
+                response.headers["X-Content-Type-Options"] = "nosniff"
+            send_response(response)
+
+        self.conn.send_response = send_safely  # type: ignore[method-assign]
 
 
 def guarded(connections: Connections) -> type[GuardedProtocol]:

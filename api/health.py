@@ -1,4 +1,4 @@
-"""`/healthz`, `/readyz`, `/metrics`: for supervisors, load balancers and Prometheus; none needs a key."""
+"""`/healthz`, `/readyz`, `/metrics`: for supervisors, load balancers and Prometheus; only metrics ask for a key."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _PROBLEM: Final = {
     "content": {"application/problem+json": {"schema": {"$ref": _REF.format(name="ProblemDetails")}}},
 }
 _UNUSED: Final = ("HTTPValidationError", "ValidationError")
-_NO_KEY: Final = ("/healthz", "/readyz", "/metrics")
+_NO_KEY: Final = ("/healthz", "/readyz")
 
 
 def install(app: FastAPI) -> None:

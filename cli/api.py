@@ -124,7 +124,7 @@ def _serve(settings: Settings, *, log: Log, **parts: Any) -> None:
 
     from api.app import create_app
     from api.clickhouse import ClickHouseHistory
-    from api.connections import ConnectionLimits, Connections, guarded, is_among
+    from api.connections import ConnectionLimits, Connections, GuardedWebSocket, guarded, is_among
     from api.parts import ready_parts
     from api.wiring import Wiring
     from cli.wiring import clickhouse_url
@@ -154,7 +154,7 @@ def _serve(settings: Settings, *, log: Log, **parts: Any) -> None:
         http=guarded(Connections(ConnectionLimits(connections_max=_connections_max()), is_among(proxies))),
         proxy_headers=bool(proxies),
         forwarded_allow_ips=proxies,
-        ws="websockets-sansio",
+        ws=GuardedWebSocket,
         # The longest message that the live protocol allows; deltas are small and frequent, and compress at a loss.
         ws_max_size=65_536,
         ws_per_message_deflate=False,

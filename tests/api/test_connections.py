@@ -13,7 +13,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from api.connections import ConnectionLimits, Connections, guarded
+from api.connections import ConnectionLimits, Connections, GuardedWebSocket, guarded
 from tests.support.serve import served
 from tests.support.until import until
 
@@ -26,6 +26,10 @@ LIMITS = ConnectionLimits(heads_max=100, bodies_max=50, connections_max=3_000, h
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
     """Answers /early before the body is there, anything else behind it."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close"})
+        return
     request = Request(scope, receive)
     if scope["path"] != "/early":
         await request.body()
@@ -36,7 +40,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 @contextmanager
 def guarded_server(limits: ConnectionLimits = LIMITS, **named: Any) -> Iterator[tuple[Connections, int]]:
     bounds = Connections(limits, **named)
-    with served(app, http=guarded(bounds), loop="uvloop", proxy_headers=False) as port:
+    with served(app, http=guarded(bounds), ws=GuardedWebSocket, loop="uvloop", proxy_headers=False) as port:
         yield bounds, port
 
 
@@ -180,3 +184,16 @@ def test_the_bounds_of_an_address_do_not_hold_for_a_trusted_proxy() -> None:
             held.enter_context(peer(port, "127.0.0.2", HALF))
         assert is_served(port, "127.0.0.3")
         assert sum(map(len, bounds._unfinished.values())) >= 20
+
+
+@pytest.mark.parametrize(
+    ("key", "status"), [("AAAAAAAAAAAAAAAAAAAAAA==", 403), ("short", 400)], ids=["by_the_app", "by_the_handshake"]
+)
+def test_a_refused_websocket_says_that_its_answer_is_no_page_and_its_place_is_free(key: str, status: int) -> None:
+    handshake = "GET /live HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    sent = f"{handshake}Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+    with guarded_server() as (bounds, port), peer(port, "127.0.0.1", sent) as connection:
+        answer = answer_of(connection)
+        assert answer.startswith(f"HTTP/1.1 {status}".encode())
+        assert answer.lower().count(b"x-content-type-options: nosniff") == 1
+        assert bounds._room.used == 0
