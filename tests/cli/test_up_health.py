@@ -69,7 +69,7 @@ class Up:
                 parent = int((entry / "stat").read_text().rpartition(") ")[2].split()[1])
             except OSError:
                 continue
-            if parent == self.process.pid and process.encode() in words:
+            if parent == self.process.pid and any(word.startswith(process.encode()) for word in words):
                 return int(entry.name)
         return 0
 

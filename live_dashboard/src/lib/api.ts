@@ -1,7 +1,7 @@
 /** The REST api, with its problem details (RFC 9457) turned into sentences. */
 
 import type { Decision } from "../live/protocol";
-import type { Bidding, Change, DeadLetters, Definition, Override, PlatformReceipt, Said, StoredCampaign, Word } from "./records";
+import type { Bidding, Change, DeadLetters, Definition, Override, PlatformReceipt, ProcessRow, Said, StoredCampaign, Word } from "./records";
 import type { KpiRow } from "./series";
 import { read, write } from "./theme";
 
@@ -104,6 +104,7 @@ export const api = {
   receipts: (campaignId: string, signal?: AbortSignal) =>
     call<PlatformReceipt[]>("GET", `/receipts?${new URLSearchParams({ campaign_id: campaignId, limit: "200" })}`, { signal }),
   troubled: (signal?: AbortSignal) => call<PlatformReceipt[]>("GET", "/receipts?troubled=true&limit=200", { signal }),
+  processes: (signal?: AbortSignal) => call<{ processes: ProcessRow[] }>("GET", "/processes", { signal }),
   deadLetters: (reason: string, limit: number, signal?: AbortSignal) => {
     const query = new URLSearchParams({ limit: String(limit), ...(reason ? { reason } : {}) });
     return call<DeadLetters>("GET", `/dead-letters?${query}`, { signal });

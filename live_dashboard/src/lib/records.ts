@@ -116,3 +116,14 @@ export interface DeadLetters {
   since_ms: number | null;
   letters: Letter[];
 }
+
+/** One process of Penstock by its last report; `reason` says in words why it is not well. */
+export interface ProcessRow {
+  process: string;
+  host: string;
+  state: "ok" | "starting" | "waiting" | "stuck" | "silent" | "crashing" | "ended" | "stopped";
+  reason: string;
+  progress: number;
+  waiting: number;
+  reported_s_ago: number;
+}

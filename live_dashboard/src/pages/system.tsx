@@ -7,6 +7,7 @@ import { useAttention } from "../ui/attention";
 import { DeadLettersCard } from "../ui/dead-letters";
 import { useLive, useNow } from "../ui/live";
 import { Card, Notice } from "../ui/parts";
+import { ProcessesCard } from "../ui/processes";
 import { PlatformTrouble } from "../ui/receipts";
 import { Tile } from "../ui/values";
 
@@ -23,6 +24,7 @@ export function SystemPage() {
   return (
     <div className="space-y-3">
       <h1 className="sr-only">System</h1>
+      <ProcessesCard />
       <Card title="Dataflow">
         {flow.length === 0 ? (
           <p className="px-3 py-6 text-muted">
