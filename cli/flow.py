@@ -14,7 +14,6 @@ from cli.logs import refuse, say, set_up
 from cli.settings import Settings
 
 if TYPE_CHECKING:
-    from flows.metrics import Meter
     from flows.process import ProcessSettings
 
 
@@ -68,6 +67,7 @@ def _run(
     from cli.telemetry import telemetry
     from cli.wiring import open_log
     from flows.fence import Fence, FencedError
+    from flows.metrics import Meter
     from flows.process import ProcessSettings, end_with_parent, run
     from flows.store import StoreMismatchError
     from schemas.health import Progress
@@ -110,8 +110,10 @@ def _say_ready(settings: Settings, own: ProcessSettings) -> None:
 
 
 def _supervise(settings: Settings, processes: int, words: Sequence[str]) -> int:
+    from cli.watch import Watch
     from flows.cluster import supervise
     from flows.fence import Fence, FencedError
+    from storage.run_folder import run_folder
 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -121,9 +123,16 @@ def _supervise(settings: Settings, processes: int, words: Sequence[str]) -> int:
         cluster = ["--process-id", str(number), "--addresses", ";".join(addresses), "--child"]
         return [sys.executable, "-m", "cli.main", "flow", *cluster, *words]
 
+    watch = Watch(run_folder(settings.data_dir), stuck_s=settings.stuck_seconds)
+
+    def stuck(number: int, pid: int) -> str | None:
+        if number == 0:
+            watch.awake()
+        return watch.must_restart(f"flow-{number}", pid)
+
     try:
         with Fence(settings.data_dir) as fence:
-            return supervise(command, processes, stop=stop, held=fence.inheritable())
+            return supervise(command, processes, stop=stop, held=fence.inheritable(), stuck=stuck)
     except FencedError as error:
         refuse("flow", settings, error)
         return 2

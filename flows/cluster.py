@@ -40,16 +40,28 @@ def free_addresses(count: int) -> list[str]:
             one.close()
 
 
-def supervise(command: Command, processes: int, *, stop: threading.Event, held: Sequence[int] = ()) -> int:
+# Given a process's number and id: why it must be started again, None while it works or merely waits.
+Stuck = Callable[[int, int], str | None]
+
+
+def supervise(
+    command: Command,
+    processes: int,
+    *,
+    stop: threading.Event,
+    held: Sequence[int] = (),
+    stuck: Stuck = lambda number, pid: None,
+) -> int:
     """Keep a cluster running until `stop`, or until all its processes have ended well: the exit code.
 
     A Bytewax cluster cannot go on without one of its processes: when one ends badly, the others are killed and all
-    are started again, from the last snapshot that all of them have. `held` are file descriptors that they keep open.
+    are started again, from the last snapshot that all of them have; so when one is `stuck`. `held` are file
+    descriptors that they keep open.
     """
     restarts = 0
     while True:
         began_s = time.monotonic()
-        code = _run_once(command, processes, stop, held)
+        code = _run_once(command, processes, stop, held, stuck)
         if code in (0, REFUSED) or stop.is_set():
             return code
         restarts = 0 if time.monotonic() - began_s > HEALTHY_S else restarts
@@ -60,7 +72,7 @@ def supervise(command: Command, processes: int, *, stop: threading.Event, held: 
             return 0
 
 
-def _run_once(command: Command, processes: int, stop: threading.Event, held: Sequence[int]) -> int:
+def _run_once(command: Command, processes: int, stop: threading.Event, held: Sequence[int], stuck: Stuck) -> int:
     """0 when all processes ended well, REFUSED when one cannot run, else 1."""
     addresses = free_addresses(processes)
     members = [_start(command(number, addresses), held) for number in range(processes)]
@@ -73,6 +85,11 @@ def _run_once(command: Command, processes: int, stop: threading.Event, held: Seq
                 return 1
             if None not in codes:
                 return 0
+            reasons = [stuck(number, member.pid) for number, member in enumerate(members)]
+            for number, reason in enumerate(reasons):
+                if reason is not None:
+                    _log.error("process %d of the flow is stuck: %s", number, reason)
+                    return 1
             stop.wait(_LOOK_S)
         return 0 if _end(members) else 1
     finally:

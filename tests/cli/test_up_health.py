@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from storage import run_folder
 from tests.support.ports import free_ports
 
 PATIENCE_S = 200.0
@@ -138,3 +139,33 @@ def test_a_flow_that_cannot_run_is_told_in_one_sentence(ups: Callable[..., Up], 
     assert status == 503
     assert "shards" in parts["flow"]
     assert "shards" in doctor(up)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_frozen_process_of_a_cluster_is_started_again_with_the_others(tmp_path: Path) -> None:
+    own = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
+    environment = own | {"PENSTOCK_DATA_DIR": str(tmp_path), "PENSTOCK_SHARDS": "2", "PENSTOCK_STUCK_SECONDS": "6"}
+    command = [sys.executable, "-m", "cli.main", "flow", "--processes", "2"]
+    said = tmp_path / "said.txt"
+    with said.open("wb") as file:
+        flow = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
+
+    def pid(other_than: int = 0) -> int:
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            assert flow.poll() is None, said.read_text()
+            assert time.monotonic() < deadline, said.read_text()
+            found = run_folder.read(run_folder.run_folder(tmp_path), "flow-1")
+            if found is not None and found[0].state == "running" and found[0].pid != other_than:
+                return found[0].pid
+            time.sleep(0.1)
+
+    try:
+        frozen = pid()
+        os.kill(frozen, signal.SIGSTOP)
+        assert pid(other_than=frozen)
+        assert "process 1 of the flow is stuck: has not reported for" in said.read_text()
+    finally:
+        flow.terminate()
+        flow.wait(60)
