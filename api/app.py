@@ -28,6 +28,7 @@ from api import (
 from api.asked import Asked
 from api.background import Following, running
 from api.body import ROOM_BYTES_MAX, BodyWork, HoldsBodies
+from api.body.work import THREADS, THREADS_OF_ONE
 from api.clickhouse_watch import watching
 from api.dashboard import dashboard_routes
 from api.decision_history import DecisionHistory
@@ -67,7 +68,7 @@ _PARTS: Final = (
 
 def create_app(wiring: Wiring) -> FastAPI:
     """The api over its parts. The caller closes the parts after the app has ended."""
-    work = BodyWork()
+    work = BodyWork(threads_of_one=THREADS_OF_ONE if len(wiring.keys.organisations) > 1 else THREADS)
     parts = Parts(wiring.reports)
     hub = LiveHub(wiring.log, version=wiring.version, heard=partial(_heard, wiring, parts), progress=wiring.progress)
 

@@ -14,8 +14,9 @@ from starlette.requests import ClientDisconnect, Request
 T = TypeVar("T")
 # Bodies taken apart at once: each may hold BODY_BYTES_MAX once decompressed, and as much again as events.
 THREADS: Final = 4
-# Of one organisation, at work or next in line. Its further bodies wait by themselves, in nobody else's way.
-THREADS_OF_ONE: Final = 2
+# Of one organisation where several share the api, at work or next in line: parsing holds the interpreter, and two at
+# it were felt by everybody else. Further bodies wait by themselves, in nobody else's way.
+THREADS_OF_ONE: Final = 1
 
 
 class BodyWork:

@@ -147,3 +147,24 @@ async def test_a_hundred_uploads_at_once_hold_no_more_than_the_room_has() -> Non
         assert {200, 429} >= set(answers)
         assert 429 in answers
         await until(lambda: made.room.used == 0)
+
+
+async def test_an_organisation_at_its_bound_of_threads_keeps_no_other_from_having_one() -> None:
+    work = BodyWork(threads=2, threads_of_one=1)
+    release, started = threading.Event(), threading.Event()
+
+    def busy(_: Any) -> str:
+        started.set()
+        release.wait(30)
+        return "flood"
+
+    async def quiet() -> Any:
+        await asyncio.Event().wait()
+
+    request = Request({"type": "http"}, quiet)
+    flood = [asyncio.create_task(work.run(request, "flood", busy)) for _ in range(20)]
+    await until(started.is_set)
+    assert await asyncio.wait_for(work.run(request, "other", lambda _: "other"), 30) == "other"
+    release.set()
+    assert await asyncio.gather(*flood) == ["flood"] * 20
+    work.close()
