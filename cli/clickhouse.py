@@ -17,7 +17,7 @@ from cli.settings import Settings
 def clickhouse() -> None:
     """Serve chDB on 127.0.0.1 over ClickHouse's HTTP interface: users `default` (everything) and `analyst` (reads)."""
     from storage.password import kept_password
-    from storage.service.process import Orders, clean_environment, handed_over
+    from storage.service.process import Orders, analysts_of, clean_environment, handed_over
 
     settings = Settings()
     try:
@@ -27,14 +27,31 @@ def clickhouse() -> None:
             port=settings.clickhouse_port,
             password=settings.clickhouse_password or kept_password(settings.data_dir),
             analyst_password=settings.clickhouse_analyst_password,
+            analyst_is_closed=_closed(settings),
+            analysts=analysts_of(settings.clickhouse_analysts),
         )
         descriptor = handed_over(orders)
+    except ValueError as error:
+        refuse("clickhouse", settings, error)
+        raise typer.Exit(1) from None
     except OSError as error:
         refuse("clickhouse", settings, f"{settings.data_dir}: {error.strerror}")
         raise typer.Exit(1) from None
     # The same process, started anew: what it was started with holds no secret.
     command = [sys.executable, "-m", "cli.main", "clickhouse-service", str(descriptor)]
     os.execve(sys.executable, command, clean_environment(os.environ, orders))  # noqa: S606
+
+
+def _closed(settings: Settings) -> str:
+    """Why `analyst`, who sees every organisation's rows, is closed; empty: he is not."""
+    from api.auth import ApiKeys
+
+    if len(ApiKeys.parse(settings.api_keys).organisations) < 2 or settings.clickhouse_analyst_password:
+        return ""
+    return (
+        "there are several organisations: set PENSTOCK_CLICKHOUSE_ANALYSTS for analysts of one, or "
+        "PENSTOCK_CLICKHOUSE_ANALYST_PASSWORD for one who sees all."
+    )
 
 
 def clickhouse_service(descriptor: Annotated[int, typer.Argument(hidden=True)]) -> None:

@@ -47,6 +47,9 @@ class Settings(BaseSettings):
         "", description="Password of the chDB service's user default; empty: made in data_dir."
     )
     clickhouse_analyst_password: str = Field("", description="Password of its read-only user analyst; empty: none.")
+    clickhouse_analysts: str = Field(
+        "", description="Comma-separated `name:password:organisation`: analysts of the chDB service who see one's rows."
+    )
     redis: str = Field("", description="Redis URL; empty: live state in the memory of the api.")
     database: str = Field("", description="SQLAlchemy URL of the control plane; empty: SQLite in data_dir.")
     credentials: Path | None = Field(None, description="JSON file with ad platform credentials; none: dry run.")

@@ -18,7 +18,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from storage.service import compression, errors
-from storage.service.access import ReadingOnly, User, authenticated
+from storage.service.access import User, authenticated
 from storage.service.answers import AnswerResponse, disconnected
 from storage.service.bodies import Room
 from storage.service.door import Door
@@ -26,6 +26,7 @@ from storage.service.engine import leaves_state, run
 from storage.service.errors import ServiceError, refused
 from storage.service.lanes import Lane
 from storage.service.outlet import ClientGone, Opening, Outlet
+from storage.service.reading import Reading
 from storage.service.requests import accepted_encoding, call_of, received
 
 # A request's body, unpacked; one insert of the store is a fifth of it.
@@ -62,7 +63,7 @@ class Service:
 
     users: Mapping[str, User]
     desks: Mapping[str, Desk]
-    reading_only: ReadingOnly
+    reading: Reading
     version: str
     stop: Callable[[str], None]
 
@@ -111,7 +112,8 @@ async def _answer(service: Service, request: Request, query_id: str) -> Response
             call = call_of(request, parameters, plain, changes=not user.reads_only)
             call.mark = mark
             if user.reads_only:
-                service.reading_only.checked(connection, call)
+                service.reading.run(call, user.organisation, outlet, compression.packer(encoding))
+                return False
             run(connection, call, outlet, compression.packer(encoding))
             return leaves_state(call)
 

@@ -11,6 +11,7 @@ _PARSED_BY_US: Final = re.compile(r":? In scope SELECT formatQuerySingleLine\(.*
 _TEXT_MAX: Final = 8_192
 
 SYNTAX_ERROR: Final = 62
+UNKNOWN_DATABASE: Final = 81
 UNKNOWN_FORMAT: Final = 73
 INCORRECT_DATA: Final = 117
 READONLY: Final = 164
@@ -24,6 +25,7 @@ AUTHENTICATION_FAILED: Final = 516
 
 _NAMES: Final = {
     SYNTAX_ERROR: "SYNTAX_ERROR",
+    UNKNOWN_DATABASE: "UNKNOWN_DATABASE",
     UNKNOWN_FORMAT: "UNKNOWN_FORMAT",
     INCORRECT_DATA: "INCORRECT_DATA",
     READONLY: "READONLY",
@@ -44,7 +46,7 @@ _STATUS: Final = {
     **dict.fromkeys((6, 26, 27, 33, 36, 38, 41, 42, 43, 44, 53, 61, SYNTAX_ERROR, 69, 70, 72, 75, 117), 400),
     **dict.fromkeys((130, 131, 306, 321, 336, 370, 386, 395, 456, 457, 467, 471, 472, 632), 400),
     UNKNOWN_COMPRESSION_METHOD: 400,
-    **dict.fromkeys((16, 18, 46, 47, 50, 56, 60, 63, 73, 79, 81, 83, 98, 110, 115, 120, 408), 404),
+    **dict.fromkeys((16, 18, 46, 47, 50, 56, 60, 63, 73, 79, UNKNOWN_DATABASE, 83, 98, 110, 115, 120, 408), 404),
     TIMEOUT_EXCEEDED: 408,
     48: 501,
     **dict.fromkeys((209, 439, 76, TOO_MANY_SIMULTANEOUS_QUERIES), 503),

@@ -20,6 +20,8 @@ _KEPT: Final = (
 )  # fmt: skip
 
 _ORDERS_BYTES_MAX: Final = 60_000
+# Each has threads of his own.
+ANALYSTS_MAX: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,8 @@ class Orders:
     port: int
     password: str
     analyst_password: str
-    analyst_is_open: bool = True
+    # Why `analyst` is closed; empty: it is open.
+    analyst_is_closed: str = ""
     analysts: tuple[tuple[str, str, str], ...] = ()
 
     @property
@@ -42,6 +45,27 @@ class Orders:
     def scratch(self) -> str:
         """Where the engine puts what is gone with the process: /tmp is closed to it."""
         return os.path.join(self.data_dir, "clickhouse.tmp")
+
+
+def analysts_of(setting: str) -> tuple[tuple[str, str, str], ...]:
+    """The analysts that `name:password:organisation,...` names; raises ValueError with the mend.
+
+    >>> analysts_of("ann:p1:one, bob:p2:two")
+    (('ann', 'p1', 'one'), ('bob', 'p2', 'two'))
+    """
+    found: list[tuple[str, str, str]] = []
+    for entry in filter(None, map(str.strip, setting.split(","))):
+        name, password, organisation = [*entry.split(":"), "", ""][:3] if entry.count(":") == 2 else ("", "", "")
+        if not (name and password and organisation) or name in ("default", "analyst", *(one[0] for one in found)):
+            raise ValueError(
+                "PENSTOCK_CLICKHOUSE_ANALYSTS: write name:password:organisation, each name once, not default or analyst"
+            )
+        found.append((name, password, organisation))
+    if len(found) > ANALYSTS_MAX:
+        raise ValueError(
+            f"PENSTOCK_CLICKHOUSE_ANALYSTS: at most {ANALYSTS_MAX} analysts; beyond, use a ClickHouse server"
+        )
+    return tuple(found)
 
 
 def clean_environment(environment: Mapping[str, str], orders: Orders) -> dict[str, str]:

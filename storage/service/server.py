@@ -20,13 +20,14 @@ from starlette.applications import Starlette
 
 from schemas.health import Progress
 from storage.service import confinement, engine
-from storage.service.access import ReadingOnly, User
+from storage.service.access import User
 from storage.service.app import Desk, Service, app_of
 from storage.service.bodies import Room
 from storage.service.connections import GuardedProtocol
 from storage.service.lanes import Lane
 from storage.service.probe import keep_asking
 from storage.service.process import Orders
+from storage.service.reading import Reading
 
 WRITERS: Final = 6
 READERS: Final = 3
@@ -53,21 +54,19 @@ def memory_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def reader_settings(cores: int, memory: int) -> tuple[str, ...]:
-    """The limits of an analyst's statement: half the cores, an eighth of the memory. `readonly` comes last: after it
-    no setting can be changed.
+def reader_limits(cores: int, memory: int) -> dict[str, str]:
+    """The limits of an analyst's statement: half the cores, an eighth of the memory.
 
-    >>> reader_settings(2, 8 * 2**30)[:2]
-    ('max_threads = 1', 'max_memory_usage = 1073741824')
+    >>> reader_limits(2, 8 * 2**30)["max_threads"], reader_limits(2, 8 * 2**30)["max_memory_usage"]
+    ('1', '1073741824')
     """
-    return (
-        f"max_threads = {max(1, cores // 2)}",
-        f"max_memory_usage = {memory // 8}",
-        f"max_execution_time = {READER_SECONDS_MAX}",
-        f"max_result_bytes = {READER_RESULT_BYTES_MAX}",
-        "result_overflow_mode = 'throw'",
-        "readonly = 1",
-    )
+    return {
+        "max_threads": str(max(1, cores // 2)),
+        "max_memory_usage": str(memory // 8),
+        "max_execution_time": str(READER_SECONDS_MAX),
+        "max_result_bytes": str(READER_RESULT_BYTES_MAX),
+        "result_overflow_mode": "throw",
+    }
 
 
 def make_folder(path: Path) -> None:
@@ -81,21 +80,36 @@ def opened(orders: Orders) -> Starlette:
     path = Path(orders.path)
     control = engine.opened(path, _WRITER_SETTINGS)
     engine.prepare(control)
-    limits = reader_settings(os.cpu_count() or 1, memory_bytes())
+    users = known_users(orders)
+    limits = reader_limits(os.cpu_count() or 1, memory_bytes())
     service = Service(
-        users={
-            "default": User("default", orders.password),
-            "analyst": User("analyst", orders.analyst_password, reads_only=True),
-        },
-        desks={
-            "default": Desk(Lane(lambda: engine.opened(path, _WRITER_SETTINGS), WRITERS), Room(BODIES_BYTES_MAX)),
-            "analyst": Desk(Lane(lambda: engine.opened(path, limits), READERS), Room(READER_BODIES_BYTES_MAX)),
-        },
-        reading_only=ReadingOnly(control),
+        users={user.name: user for user in users},
+        desks={user.name: _desk(path, user) for user in users},
+        reading=Reading(lambda settings: engine.opened(path, settings), limits),
         version=control.query("SELECT version()", "TSVRaw").bytes().decode().strip(),
         stop=stopper(control),
     )
     return app_of(service)
+
+
+def known_users(orders: Orders) -> list[User]:
+    """`default`, `analyst`, and one analyst more for each that the settings name."""
+    analyst = User("analyst", orders.analyst_password, reads_only=True, closed=orders.analyst_is_closed)
+    of_organisations = (User(name, password, True, organisation) for name, password, organisation in orders.analysts)
+    return [User("default", orders.password), analyst, *of_organisations]
+
+
+class _NoConnection:
+    """Each of an analyst's statements opens connections of its own, with its own settings."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def _desk(path: Path, user: User) -> Desk:
+    if user.reads_only:
+        return Desk(Lane(_NoConnection, READERS), Room(READER_BODIES_BYTES_MAX))
+    return Desk(Lane(lambda: engine.opened(path, _WRITER_SETTINGS), WRITERS), Room(BODIES_BYTES_MAX))
 
 
 def stopper(connection: Any) -> Callable[[str], None]:
