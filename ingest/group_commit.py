@@ -156,13 +156,20 @@ class GroupCommit:
         return queue
 
     def _write(self, topic: str, partition: int, queue: _Queue) -> None:
-        while group := self._next_group(queue):
-            try:
+        while self._write_next(topic, partition, queue):
+            pass
+
+    def _write_next(self, topic: str, partition: int, queue: _Queue) -> bool:
+        """One append, as soon as something waits; False once all is written and closed."""
+        group = self._next_group(queue)
+        try:
+            if group:
                 self._append(topic, partition, group)
-            finally:
-                with self._lock:
-                    for waiting in group:
-                        self._room.give_back(waiting.owner, waiting.size_bytes)
+        finally:
+            with self._lock:
+                for waiting in group:
+                    self._room.give_back(waiting.owner, waiting.size_bytes)
+        return bool(group)
 
     def _next_group(self, queue: _Queue) -> list[_Waiting]:
         """What goes to the log in one append: at least one sender's records; nothing once all is written and closed."""

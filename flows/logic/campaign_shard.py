@@ -62,6 +62,9 @@ class CampaignShard:
 
     def _work(self, span: Span, output: Output) -> None:
         decided = len(output.decisions)
+        if span.control:
+            # What a record sees of counters must not hang on when a snapshot last added up what waits in groups.
+            self.arrays.flush()
         for record in span.control:
             self._control(record, span, output)
         late = self._absorb(span, output)

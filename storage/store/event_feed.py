@@ -52,7 +52,7 @@ class EventFeed:
         self._verdicts = Tail(log, topics.VERDICTS, 0)
         self._tails = [Tail(log, topics.EVENTS, p) for p in range(log.partitions(topics.EVENTS))]
         self._spans = [Spans(tail.partition, done=tail.position) for tail in self._tails]
-        self._zones = Zones(log)
+        self._zones = Zones(log, clock=clock)
         # Moments of late events by campaign, and when the first of them was stored.
         self._late: dict[tuple[str, str], set[int]] = {}
         self._late_since_s: float | None = None

@@ -1,0 +1,1 @@
+"""Whole histories of Penstock in one thread, from one seed, with faults; each is compared with plain counting."""

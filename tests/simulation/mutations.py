@@ -1,0 +1,94 @@
+"""Mends taken out again: each is a patch of the real code that puts an old mistake back, or makes a likely one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Final
+from unittest import mock
+
+from flows.logic.event_shard import EventShard
+from flows.sink import LogSinkPartition
+from ingest.local_log.writer import PartitionWriter
+from platforms.outbox import Outbox
+from schemas import topics
+from schemas.control import CampaignRecord, decode_control
+from storage.store import event_feed, verify
+from storage.store.event_feed import EventFeed
+from storage.store.zones import Zones
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A mend that is taken out; `name` says what is wrong then."""
+
+    name: str
+    install: Callable[[], AbstractContextManager[Any]]
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    return None
+
+
+def _no_fsync() -> AbstractContextManager[Any]:
+    """LocalLog answers when the bytes are written, not when they are on disk."""
+    before = PartitionWriter.__init__
+
+    def made(self: PartitionWriter, *arguments: Any, **named: Any) -> None:
+        before(self, *arguments, **{**named, "fsync": False})
+
+    return mock.patch.object(PartitionWriter, "__init__", made)
+
+
+def _zones_are_looked_up_once() -> AbstractContextManager[Any]:
+    """The first look at topic control takes what a consumer has by then, which is nothing."""
+
+    def refresh(self: Any) -> set[Any]:
+        if self._position is None:
+            self._position = self._log.begin(topics.CONTROL, 0)
+            chunk = self._log.read(topics.CONTROL, 0, self._position, 2**20)
+            for record in map(decode_control, chunk.records() if chunk is not None else []):
+                if isinstance(record, CampaignRecord):
+                    self._take(record)
+        return set()
+
+    return mock.patch.object(Zones, "refresh", refresh)
+
+
+def _commits_before_reconciling() -> AbstractContextManager[Any]:
+    before = EventFeed._store
+
+    def store(self: Any, *arguments: Any) -> bool:
+        more = before(self, *arguments)
+        self._commit()
+        return more
+
+    return mock.patch.object(EventFeed, "_store", store)
+
+
+def _duplicates_are_forgotten_at_a_restart() -> AbstractContextManager[Any]:
+    def restore(cls: Any, snapshot: Any, shard: int, shards: int, dedupe_ids: int) -> EventShard:
+        return EventShard(shard, shards, dedupe_ids)
+
+    return mock.patch.object(EventShard, "restore", classmethod(restore))
+
+
+def _snapshot_before_outputs_are_durable() -> AbstractContextManager[Any]:
+    """The epoch closes while decisions still wait to be written."""
+    return mock.patch("tests.simulation.flow.FlowProcess.outputs_are_durable", return_value=True)
+
+
+MUTATIONS: Final = (
+    Mutation("the log answers before its bytes are on disk", _no_fsync),
+    Mutation("the store trusts the answer to an insert", lambda: mock.patch.object(verify, "must_hold", _nothing)),
+    Mutation("time zones are UTC for good", _zones_are_looked_up_once),
+    Mutation("the store commits before late windows are counted again", _commits_before_reconciling),
+    Mutation(
+        "late windows are not counted again", lambda: mock.patch.object(event_feed, "late_moments", return_value=[])
+    ),
+    Mutation("requests without an answer are forgotten", lambda: mock.patch.object(Outbox, "_no_answer", _nothing)),
+    Mutation("a restart forgets duplicates", _duplicates_are_forgotten_at_a_restart),
+    Mutation("a snapshot is taken before outputs are durable", _snapshot_before_outputs_are_durable),
+    Mutation("decisions are not written", lambda: mock.patch.object(LogSinkPartition, "_encoded", return_value=[])),
+)

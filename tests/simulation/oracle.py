@@ -1,0 +1,274 @@
+"""What must hold at the end of every history. Each check says in its message which promise was broken."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import UTC, datetime
+from typing import Any
+
+from flows.logic import layout as at
+from schemas import topics
+from schemas.decisions import Decision, decode_decision
+from schemas.log import Log
+from tests.simulation import plain
+from tests.simulation.plain import Event, Key
+from tests.simulation.replay import decisions_of_a_replay
+from tests.simulation.world import Violation, World
+
+
+def check(world: World) -> None:
+    """Raises Violation for the first promise that was broken."""
+    try:
+        Oracle(world).check()
+    except Violation:
+        raise
+    except AssertionError as error:
+        raise Violation(str(error)) from error
+
+
+class Oracle:
+    """What was acknowledged, what the log has, and what every part made of it."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._log: Log = world.open_log(world.rng_of("oracle"), "oracle")
+        self._logged, self._torn = plain.events(self._log)
+        self._judged = plain.judgements(self._log)
+        self._counted = [event for event in self._logged if not self._is_refused(event)]
+        self._clock_was_wrong = any(fault.what == "clock" for fault in world.plan.faults)
+
+    def check(self) -> None:
+        self.nothing_acknowledged_is_lost()
+        self.every_event_is_judged_and_counted_once()
+        self.ticks_went_on()
+        self.ledgers_add_up()
+        self.warehouse_has_every_event()
+        self.windows_add_up()
+        self.days_are_the_campaigns_days()
+        decisions = self.decisions_are_stored()
+        self.pauses_are_event_exact(decisions)
+        self.states_are_the_newest_words(decisions)
+        self.replay_decides_the_same(decisions)
+        self.platforms_show_the_newest_word(decisions)
+        self.serving_outlasts_the_log()
+
+    def _is_refused(self, event: Event) -> bool:
+        judged = self._judged[event.partition]
+        return event.offset in judged.duplicates or event.offset in judged.dead
+
+    # -- events -------------------------------------------------------------------------------------------------
+
+    def nothing_acknowledged_is_lost(self) -> None:
+        senders = self._world.senders
+        there = {event.event_id for event in self._logged}
+        lost = senders.acknowledged - there
+        assert not lost, f"acknowledged and not in the log: {sorted(lost)}"
+        made_up = there - senders.sent
+        assert not made_up, f"in the log and never sent: {sorted(made_up)}"
+
+    def every_event_is_judged_and_counted_once(self) -> None:
+        for partition, offset in self._torn:
+            assert offset in self._judged[partition].dead, f"events/{partition}@{offset} is torn and was taken"
+        for event in self._logged:
+            spans = self._judged[event.partition].spans
+            assert any(first <= event.offset < end for first, end in spans), f"{event} has no verdict"
+        seen: dict[tuple[Key, str], int] = {}
+        order: list[tuple[Key, str]] = []
+        for event in self._logged:
+            judged = self._judged[event.partition]
+            identity = event.key, event.event_id
+            if event.offset in judged.dead:
+                assert self._clock_was_wrong, f"{event} was admitted and then refused"
+                continue
+            before = seen.get(identity)
+            if event.offset in judged.duplicates:
+                assert before is not None, f"{event} is called a duplicate and is the first of its id"
+                continue
+            if before is not None:
+                between = len({*order[before:]})
+                room = self._world.plan.dedupe_ids
+                assert between > room, f"{event} counts twice, {between} ids after the first, with room for {room}"
+            seen[identity] = len(order)
+            order.append(identity)
+
+    def ticks_went_on(self) -> None:
+        world = self._world
+        for partition, before in world.entries_before.items():
+            made = sum(1 for _ in plain.records(self._log, topics.ORDER, partition)) - before
+            seconds = world.quiet_ms / 1_000
+            assert made > seconds / 2, f"partition {partition} ticked {made} times in {seconds:.0f} quiet seconds"
+
+    # -- sums ---------------------------------------------------------------------------------------------------
+
+    def ledgers_add_up(self) -> None:
+        for key, row in self._rows():
+            mine = [event for event in self._counted if event.key == key]
+            total = sum(event.cost_micros for event in mine)
+            assert row[at.SPENT_TOTAL] == total, f"{key}: the ledger says {row[at.SPENT_TOTAL]} was spent, not {total}"
+            day = sum(e.cost_micros for e in mine if row[at.DAY_START] <= e.ts_ms < row[at.DAY_END])
+            assert row[at.SPENT_DAY] == day, f"{key}: the ledger says {row[at.SPENT_DAY]} was spent today, not {day}"
+
+    def _rows(self) -> list[tuple[Key, Any]]:
+        return [
+            ((key.org_id, key.campaign_id), shard.arrays.state.camp[slot])
+            for shard in self._world.flow.shards()
+            for slot, key in shard.registry.campaigns.used()
+        ]
+
+    def warehouse_has_every_event(self) -> None:
+        rows = {(row["org_id"], row["campaign_id"], row["ts"], row["event_id"]) for row in self._table("events")}
+        wanted = {(*event.key, event.ts_ms, event.event_id) for event in self._counted}
+        assert not wanted - rows, f"not in table events: {sorted(wanted - rows)[:5]}, {len(wanted - rows)} in all"
+        assert not rows - wanted, f"in table events and not counted: {sorted(rows - wanted)[:5]}"
+
+    def windows_add_up(self) -> None:
+        wanted = plain.windows(self._counted)
+        stored: dict[tuple[Key, str, int], tuple[int, ...]] = {}
+        series: dict[tuple[Key, str, int], list[int]] = defaultdict(lambda: [0] * 7)
+        for row in self._table("kpi_windows"):
+            key = (row["org_id"], row["campaign_id"]), row["window"], row["window_start"]
+            if row["level"] == "campaign":
+                stored[key] = _numbers(row)
+            else:
+                series[key] = [a + b for a, b in zip(series[key], _numbers(row), strict=True)]
+        for key, numbers in wanted.items():
+            assert stored.get(key) == numbers, f"window {key} is stored as {stored.get(key)}, not {numbers}"
+        for key, numbers in stored.items():
+            assert key in wanted or key[1] == "day", f"window {key} is stored as {numbers} and no event is in it"
+            assert tuple(series[key]) == numbers, f"the series of window {key} add up to {series[key]}, not {numbers}"
+
+    def days_are_the_campaigns_days(self) -> None:
+        for key in {event.key for event in self._counted}:
+            mine = [event for event in self._counted if event.key == key]
+            rows = [
+                row for row in self._table("kpi_windows")
+                if (row["org_id"], row["campaign_id"]) == key and (row["level"], row["window"]) == ("campaign", "day")
+            ]  # fmt: skip
+            zone = self._world.plan.zones[key] if self._was_defined_first(key) else None
+            for row in rows:
+                start, end = row["window_start"], row["window_end"]
+                inside = plain.Count()
+                for event in mine:
+                    if start <= event.ts_ms < end:
+                        inside.add(event)
+                assert _numbers(row) == inside.row(), f"{key}: day {_utc(start)} is {_numbers(row)}, not {inside.row()}"
+                if zone is not None:
+                    assert (start, end) == plain.day_of(zone, start), f"{key}: {_utc(start)} begins no day in {zone}"
+            counted = sum(row["version"] for row in rows)
+            assert counted == len(mine), f"{key}: its days count {counted} events, there are {len(mine)}"
+
+    def _was_defined_first(self, key: Key) -> bool:
+        """Whether the campaign's definition came into force before its first event."""
+        first = min(event.offset for event in self._counted if event.key == key)
+        return self._world.definition_offsets(self._log).get(key, first + 1) <= first
+
+    def _table(self, name: str) -> list[dict[str, Any]]:
+        return self._world.warehouse.rows(name)
+
+    # -- decisions ----------------------------------------------------------------------------------------------
+
+    def decisions_are_stored(self) -> dict[str, Decision]:
+        """The decisions by id, in the order of their sequence; the same id must be the same bytes."""
+        raw: dict[str, bytes] = {}
+        for _, record in plain.records(self._log, topics.DECISIONS):
+            identity = decode_decision(record).decision_id
+            assert raw.setdefault(identity, record) == record, f"decision {identity} has two contents"
+        stored = {row["decision_id"] for row in self._table("decisions")}
+        assert stored == set(raw), f"decisions not stored: {sorted(set(raw) - stored)}"
+        found = {identity: decode_decision(record) for identity, record in raw.items()}
+        return dict(sorted(found.items(), key=lambda entry: entry[1].sequence))
+
+    def pauses_are_event_exact(self, decisions: dict[str, Decision]) -> None:
+        for decision in decisions.values():
+            if decision.kind != "pause" or decision.cause_event is None or "spent_micros" not in decision.inputs:
+                continue
+            place, _, offset = decision.cause_event.partition("@")
+            partition = int(place.rpartition("/")[2])
+            until = [
+                event for event in self._counted
+                if event.key == (decision.org_id, decision.campaign_id)
+                and event.partition == partition and event.offset <= int(offset)
+            ]  # fmt: skip
+            spent, budget = decision.inputs["spent_micros"], decision.inputs["budget_micros"]
+            if decision.reason == "total_budget_reached":
+                total = sum(event.cost_micros for event in until)
+                assert spent == total, f"{decision.decision_id} says {spent} was spent, the events add up to {total}"
+            held = decision.inputs.get("in_flight_micros", 0)
+            last = until[-1].cost_micros
+            assert spent + held >= budget, f"{decision.decision_id} pauses at {spent} of {budget}"
+            if not held:
+                assert spent - last < budget, f"{decision.decision_id} pauses at {spent} of {budget}, too late"
+
+    def states_are_the_newest_words(self, decisions: dict[str, Decision]) -> None:
+        for key, row in self._rows():
+            if row[at.STATE] == at.UNKNOWN:
+                continue
+            paused = bool(row[at.STATE] == at.PAUSED)
+            words = [
+                decision for decision in decisions.values()
+                if (decision.org_id, decision.campaign_id) == key and decision.kind in ("pause", "resume")
+            ]  # fmt: skip
+            newest = words[-1].kind if words else "resume"
+            assert (newest == "pause") == paused, f"{key}: the newest decision is {newest}, in the flow paused={paused}"
+            served = self._world.served.get(*key)
+            assert served is not None, f"{key} is not served"
+            assert served.paused == paused, f"{key}: served paused={served.paused}, the flow has paused={paused}"
+            self._must_hold(key, row, paused)
+
+    def _must_hold(self, key: Key, row: Any, paused: bool) -> None:
+        """A person's words and budgets hold."""
+        definition, action = self._world.newest_words(key)
+        if definition is None:
+            return
+        by_person = action == "pause" or definition["status"] != "active"
+        mine = [event for event in self._counted if event.key == key]
+        total = sum(event.cost_micros for event in mine)
+        day = sum(e.cost_micros for e in mine if row[at.DAY_START] <= e.ts_ms < row[at.DAY_END])
+        limits = ((definition["total_budget_micros"], total), (definition["daily_budget_micros"], day))
+        spent = any(limit is not None and sum_ >= limit for limit, sum_ in limits)
+        if by_person or spent:
+            assert paused, f"{key} runs; a person paused it: {by_person}, its budget is spent: {spent}"
+
+    def replay_decides_the_same(self, decisions: dict[str, Decision]) -> None:
+        again = decisions_of_a_replay(self._world, self._log)
+        for key in sorted({(one.org_id, one.campaign_id) for one in [*decisions.values(), *again.values()]}):
+            first, second = (
+                [one for one in some.values() if (one.org_id, one.campaign_id) == key] for some in (decisions, again)
+            )
+            assert first == second, f"{key}: a replay decides otherwise: {_difference(first, second)}"
+
+    def platforms_show_the_newest_word(self, decisions: dict[str, Decision]) -> None:
+        self._world.settle_platforms()
+        newest: dict[str, Decision] = {}
+        for decision in decisions.values():
+            if decision.kind in ("pause", "resume") and decision.mode == "auto":
+                newest[f"{decision.org_id}-{decision.campaign_id}"] = decision
+        for node, decision in newest.items():
+            shown = self._world.platform.fields.get((node, "status"))
+            wanted = "PAUSED" if decision.kind == "pause" else "ACTIVE"
+            assert shown == wanted, f"the platform shows {node} {shown}, the newest decision is {wanted}"
+
+    def serving_outlasts_the_log(self) -> None:
+        """Days later: decisions have expired, and the store is started again."""
+        world = self._world
+        before = {key: world.served.get(*key) for key, _ in self._rows()}
+        world.expire_decisions()
+        for key, state in before.items():
+            after = world.served.get(*key)
+            assert (after and after.paused) == (state and state.paused), f"{key} is served otherwise: {state}, {after}"
+
+
+def _numbers(row: dict[str, Any]) -> tuple[int, ...]:
+    names = ("version", "impressions", "clicks", "conversions", "leads", "spend_micros", "revenue_micros")
+    return tuple(row[name] for name in names)
+
+
+def _difference(first: list[Decision], second: list[Decision]) -> str:
+    for one, other in zip(first, second, strict=False):
+        if one != other:
+            return f"{one} and {other}"
+    return f"{len(first)} decisions and {len(second)}"
+
+
+def _utc(ts_ms: int) -> str:
+    return datetime.fromtimestamp(ts_ms / 1_000, UTC).isoformat()

@@ -1,0 +1,139 @@
+"""What is in the log, read and counted the plain way: JSON, loops and dictionaries, nothing of the product's logic."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from schemas import topics
+from schemas.log import Log
+
+Key = tuple[str, str]
+WIDTHS_MS = {"10s": 10_000, "1m": 60_000, "1h": 3_600_000}
+KINDS = ("impression", "click", "conversion", "lead")
+
+
+@dataclass(frozen=True)
+class Event:
+    """One record of topic `events`; `key` is its organisation and campaign."""
+
+    partition: int
+    offset: int
+    event_id: str
+    key: Key
+    kind: str
+    ts_ms: int
+    cost_micros: int
+    revenue_micros: int
+
+
+@dataclass
+class Judgement:
+    """What verdicts say of one partition: offsets, and the complete spans they come from."""
+
+    duplicates: set[int] = field(default_factory=set)
+    dead: set[int] = field(default_factory=set)
+    late: set[int] = field(default_factory=set)
+    spans: list[tuple[int, int]] = field(default_factory=list)
+
+
+def records(log: Log, topic: str, partition: int = 0) -> Iterator[tuple[int, bytes]]:
+    """Every record of a partition with its offset."""
+    offset, end = log.begin(topic, partition), log.end(topic, partition)
+    nothing = 0
+    while offset < end and nothing < 50:
+        chunk = log.read(topic, partition, offset, 2**20, 1.0)
+        if chunk is None:
+            nothing += 1
+            continue
+        place = chunk.first_offset
+        for number, record in enumerate(chunk.records()):
+            yield (place if chunk.offsets is None else int(chunk.offsets[number])), record
+            place += len(record) + 1
+        offset = chunk.next_offset
+
+
+def events(log: Log) -> tuple[list[Event], list[tuple[int, int]]]:
+    """All events in the log, in the order of each partition; and where records stand that are none, torn ones."""
+    found, torn = [], []
+    for partition in range(log.partitions(topics.EVENTS)):
+        for offset, record in records(log, topics.EVENTS, partition):
+            try:
+                given = json.loads(record.decode())
+            except ValueError:
+                torn.append((partition, offset))
+                continue
+            found.append(
+                Event(
+                    partition, offset, given["event_id"], (given.get("org_id", "default"), given["campaign_id"]),
+                    given["type"], given["ts"], given["cost_micros"], given["revenue_micros"],
+                )
+            )  # fmt: skip
+    return found, torn
+
+
+def judgements(log: Log) -> dict[int, Judgement]:
+    """Verdicts by partition. Two verdicts on one event must be the same."""
+    parts: dict[tuple[int, int, int, int], list[dict[str, Any]]] = defaultdict(list)
+    for _, record in records(log, topics.VERDICTS):
+        one = json.loads(record)
+        parts[one["partition"], one["first_offset"], one["next_offset"], one.get("parts", 1)].append(one)
+    found: dict[int, Judgement] = defaultdict(Judgement)
+    for (partition, first, end, count), given in parts.items():
+        if {one.get("part", 0) for one in given} != set(range(count)):
+            continue
+        there = found[partition]
+        for name in ("duplicates", "dead", "late"):
+            said = {offset for one in given for offset in one.get(name, [])}
+            before = {o for o in getattr(there, name) if any(f <= o < e for f, e in there.spans)}
+            for span in there.spans:
+                low, high = max(first, span[0]), min(end, span[1])
+                agree = {o for o in said if low <= o < high} == {o for o in before if low <= o < high}
+                assert agree, f"events/{partition} {low} to {high} have two verdicts on {name}"
+        for name in ("duplicates", "dead", "late"):
+            getattr(there, name).update(offset for one in given for offset in one.get(name, []))
+        there.spans.append((first, end))
+    return found
+
+
+def local_midnight_ms(zone: str, day: date) -> int:
+    return round(datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone)).timestamp() * 1_000)
+
+
+def day_of(zone: str, ts_ms: int) -> tuple[int, int]:
+    """Start and end of the local day of an instant."""
+    day = datetime.fromtimestamp(ts_ms / 1_000, UTC).astimezone(ZoneInfo(zone)).date()
+    return local_midnight_ms(zone, day), local_midnight_ms(zone, day + timedelta(days=1))
+
+
+@dataclass
+class Count:
+    """Counters of a window."""
+
+    events: int = 0
+    kinds: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    spend_micros: int = 0
+    revenue_micros: int = 0
+
+    def add(self, event: Event) -> None:
+        self.events += 1
+        self.kinds[event.kind] += 1
+        self.spend_micros += event.cost_micros
+        self.revenue_micros += event.revenue_micros
+
+    def row(self) -> tuple[int, ...]:
+        return (self.events, *self.kinds.values(), self.spend_micros, self.revenue_micros)
+
+
+def windows(counted: list[Event]) -> dict[tuple[Key, str, int], tuple[int, ...]]:
+    """Rows of the windows of campaigns: by campaign, window and start."""
+    found: dict[tuple[Key, str, int], Count] = defaultdict(Count)
+    for event in counted:
+        for name, width in WIDTHS_MS.items():
+            found[event.key, name, event.ts_ms - event.ts_ms % width].add(event)
+    return {key: count.row() for key, count in found.items()}
