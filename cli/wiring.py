@@ -22,11 +22,12 @@ def open_log(settings: Settings) -> Log:
 
         return KafkaLog(settings.kafka, prefix=settings.kafka_prefix, config=settings.kafka_config)
     from ingest.local_log import LocalLog
+    from ingest.local_log.quotas import quotas_of
 
     return LocalLog(
         settings.data_dir / "log",
         partitions=settings.partitions,
-        retention_bytes=settings.log_retention_bytes,
+        quotas=quotas_of(settings.log_retention_bytes, settings.log_quotas),
         retention_ms=round(settings.log_retention_hours * 3_600_000),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -14,10 +14,11 @@ from ingest.local_log.blocks import cut
 from ingest.local_log.check import Checked, Damage, check, repair
 from ingest.local_log.compress import Compressor
 from ingest.local_log.disk import Disk, RealDisk
+from ingest.local_log.horizon import Horizon, horizon
 from ingest.local_log.layout import GroupOffsets, open_meta, tighten
 from ingest.local_log.open_segment import LostBytesError
 from ingest.local_log.reader import OutsideError, PartitionReader
-from ingest.local_log.upkeep import compact, expired, remove, sealed_segments
+from ingest.local_log.upkeep import Sealed, compact, expired, remove, sealed_segments
 from ingest.local_log.writer import PartitionWriter
 from schemas.log import Chunk, LogCorruptError, LogUnavailableError, OffsetGoneError
 from schemas.topics import CONTROL, LIVE, PARTITIONED_LIKE_EVENTS
@@ -39,8 +40,9 @@ class LocalLog:
     """`schemas.log.Log` on files below `root`; any number of threads and processes may share them.
 
     `partitions` counts those of `events` and `events.order`; it is fixed when the log is made, and ValueError is
-    raised for another number. Sealed segments go when they were last written `retention_ms` ago, or when all
-    together are larger than `retention_bytes` (None: kept); the look happens whenever a segment is begun. All file
+    raised for another number. Sealed segments go when they were last written `retention_ms` ago, or when those of
+    their topic are larger on disk than its quota, else `retention_bytes` (None: kept); the look happens whenever a
+    segment is begun. All file
     work goes through `disk`; `now_ms` is the wall clock. Sealed segments are compressed by a thread of its own, unless
     `compress` is False.
     """
@@ -53,6 +55,7 @@ class LocalLog:
         segment_bytes: int = SEGMENT_BYTES,
         fsync: bool = True,
         retention_bytes: int | None = None,
+        quotas: Mapping[str, int] | None = None,
         retention_ms: int | None = None,
         compact_bytes: int = COMPACT_BYTES,
         compress: bool = True,
@@ -65,6 +68,7 @@ class LocalLog:
         self._segment_bytes = segment_bytes
         self._fsync = fsync
         self._retention_bytes = retention_bytes
+        self._quotas = quotas or {}
         self._retention_ms = retention_ms
         self._compact_bytes = compact_bytes
         # Begin and end of a compacted topic when it was last compacted by this process.
@@ -162,23 +166,38 @@ class LocalLog:
 
     def enforce_retention(self, now_ms: int) -> int:
         """Remove segments that are too old or too many; how many there were. Active segments always stay."""
-        sealed = {folder: sealed_segments(self._disk, folder) for folder in self._folders()}
-        live = [one for folder, found in sealed.items() if folder.parent.name == LIVE for one in found]
-        others = [
-            one for folder, found in sealed.items() if folder.parent.name not in (*COMPACTED, LIVE) for one in found
-        ]
         oldest_ms = 0 if self._retention_ms is None else now_ms - self._retention_ms
-        bytes_max = 2**63 if self._retention_bytes is None else self._retention_bytes
+        by_topic: dict[str, list[Sealed]] = {}
+        for folder in self._folders():
+            by_topic.setdefault(folder.parent.name, []).extend(sealed_segments(self._disk, folder))
         gone: dict[Path, list[int]] = {}
-        for segment in (
-            *expired(others, oldest_ms=oldest_ms, sealed_bytes_max=bytes_max),
-            *expired(live, oldest_ms=now_ms - LIVE_RETENTION_MS, sealed_bytes_max=4 * LIVE_SEGMENT_BYTES),
-        ):
-            gone.setdefault(segment.folder, []).append(segment.base)
+        for topic, sealed in by_topic.items():
+            if topic == LIVE:
+                found = expired(sealed, oldest_ms=now_ms - LIVE_RETENTION_MS, sealed_bytes_max=4 * LIVE_SEGMENT_BYTES)
+            elif topic in COMPACTED:
+                continue
+            else:
+                found = expired(sealed, oldest_ms=oldest_ms, sealed_bytes_max=self._quota(topic) or 2**63)
+            for segment in found:
+                gone.setdefault(segment.folder, []).append(segment.base)
         with _clear_errors(str(self.root)):
             return sum(
                 remove(self._writer(folder.parent.name, int(folder.name)), bases) for folder, bases in gone.items()
             )
+
+    def horizons(self, now_ms: int) -> list[Horizon]:
+        """For each topic that retention bounds: what it takes and how far back it will reach at the present rate."""
+        folders: dict[str, list[Path]] = {}
+        for folder in self._folders():
+            if folder.parent.name not in (*COMPACTED, LIVE):
+                folders.setdefault(folder.parent.name, []).append(folder)
+        with _clear_errors(str(self.root)):
+            return [
+                horizon(
+                    self._disk, topic, found, now_ms, quota_bytes=self._quota(topic), retention_ms=self._retention_ms
+                )
+                for topic, found in folders.items()
+            ]
 
     def compact(self, topic: str) -> int:
         """Rewrite a topic as the last record of each key (JSON field "key"); its new first offset."""
@@ -226,6 +245,9 @@ class LocalLog:
         if size > max(self._compact_bytes, 2 * self._compacted.get(topic, 0)):
             begin = self.compact(topic)
             self._compacted[topic] = self.end(topic, 0) - begin
+
+    def _quota(self, topic: str) -> int | None:
+        return self._quotas.get(topic, self._retention_bytes)
 
     def _writer(self, topic: str, partition: int) -> PartitionWriter:
         with self._lock:
