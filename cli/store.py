@@ -14,7 +14,7 @@ def store() -> None:
     """Write events, KPIs, decisions and dead letters into ClickHouse, and serving state into Redis, until stopped."""
     from cli.progress import reporting
     from cli.telemetry import telemetry
-    from cli.wiring import clickhouse_url, open_log
+    from cli.wiring import clickhouse_url, open_log, reach_of
     from schemas.health import Progress
     from storage.store.run import run
 
@@ -40,4 +40,5 @@ def store() -> None:
             redis_url=settings.redis,
             progress=progress,
             audit_whole=settings.raw_ttl_days * 24 > settings.log_retention_hours,
+            reach=lambda: reach_of(log),
         )

@@ -41,3 +41,13 @@ def clickhouse_url(settings: Settings) -> str:
         return settings.clickhouse
     password = settings.clickhouse_password or kept_password(settings.data_dir)
     return service_url(settings.clickhouse_port, password)
+
+
+def reach_of(log: Log) -> float | None:
+    """Seconds for which ClickHouse may be away at the log's present rate; None when that is not known (Kafka)."""
+    import time
+
+    from ingest.local_log import LocalLog
+    from ingest.local_log.horizon import least_reach
+
+    return least_reach(log.horizons(time.time_ns() // 1_000_000)) if isinstance(log, LocalLog) else None

@@ -92,6 +92,9 @@ class StoreStatus(msgspec.Struct, kw_only=True, tag="store", tag_field="kind"):
     error: str | None
     # The store's last comparison with the log that compared anything.
     verification: Verification | None = None
+    # Seconds for which ClickHouse may be away before the log, at its present rate, drops what is not stored; None:
+    # not known, as on Kafka.
+    reach_s: float | None = None
 
 
 class LoopStatus(msgspec.Struct, kw_only=True, omit_defaults=True):

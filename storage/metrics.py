@@ -20,6 +20,8 @@ INSERT_SECONDS: Final = Histogram(
 )
 RETRIES: Final = Counter("penstock_store_retries_total", "Steps that failed and were tried again.", ["feed"])
 LAG: Final = Gauge("penstock_store_lag_records", "About how many records are in the log and not stored.", ["feed"])
+# NaN where it is not known: on Kafka, or while nothing is written.
+REACH: Final = Gauge("penstock_store_reach_seconds", "How long ClickHouse may be away at the log's present rate.")
 STATE: Final = Gauge("penstock_store_state", "0: ok, 1: behind, 2: down.", ["feed"])
 # Lost: the log's retention removed records before they were stored; raise it, or look why the store was away.
 LOST: Final = Counter("penstock_store_lost_offsets_total", "Offsets that retention removed unstored.", ["topic"])

@@ -13,6 +13,7 @@ from cli.doctor.event_log import check_log
 from cli.doctor.finding import Finding, first_line
 from cli.doctor.machine import check_dashboard, check_data_dir, check_python
 from cli.doctor.processes import check_processes
+from cli.doctor.reach import check_reach, check_recovery
 from cli.doctor.serving import check_redis
 from cli.settings import Settings
 
@@ -29,6 +30,8 @@ CHECKS: Final[tuple[tuple[str, Check], ...]] = (
     ("address", check_exposure),
     ("dashboard", check_dashboard),
     ("event log", check_log),
+    ("log's reach", check_reach),
+    ("recovery store", check_recovery),
     ("ClickHouse", check_clickhouse),
     ("chDB's wall", check_wall),
     ("serving state", check_redis),

@@ -13,7 +13,10 @@ from typing import Final, NamedTuple
 from ingest.local_log.blocks import HEADER_BYTES, PACKED_BYTES, Block, header_at, packed
 from ingest.local_log.disk import Disk
 from ingest.local_log.segments import LINES, PACKED_BLOCKS, Segment, Window, segments_in
+from schemas.topics import EVENTS, KPIS, VERDICTS
 
+# What the store writes ClickHouse from.
+NEEDED: Final = (EVENTS, VERDICTS, KPIS)
 RATE_OVER_MS: Final = 3_600_000
 # A log that is younger than this has no rate yet to go by.
 _RATE_LEAST_MS: Final = 10_000
@@ -54,6 +57,11 @@ def horizon(
     if retention_ms is not None and reach_s is not None:
         reach_s = min(reach_s, retention_ms / 1_000)
     return Horizon(topic, quota_bytes, sum(flow.disk_bytes for flow in flows), rate, disk_rate, reach_s)
+
+
+def least_reach(horizons: Iterable[Horizon]) -> float | None:
+    """Seconds for which the store may be away: the least of the topics that it needs; None when nothing is written."""
+    return min((one.reach_s for one in horizons if one.topic in NEEDED and one.reach_s is not None), default=None)
 
 
 def _ratio(flows: list[_Flow]) -> float:

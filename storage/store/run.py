@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from schemas.health import Progress
 from schemas.log import Log
@@ -14,7 +14,7 @@ from storage.schema import prepare
 from storage.store.audit import Audit
 from storage.store.event_feed import EventFeed
 from storage.store.feed import Feed, FeedThread
-from storage.store.status import tell
+from storage.store.status import Reach, tell
 from storage.store.topic_feed import topic_feeds
 
 _log = logging.getLogger(__name__)
@@ -50,11 +50,13 @@ def run(
     redis_url: str = "",
     progress: Progress | None = None,
     audit_whole: bool = True,
+    reach: Callable[[], float | None] | None = None,
 ) -> None:
     """Write the log into ClickHouse, and the serving state into Redis where there is one, until `stop` is set.
 
     Everything is retried for as long as it takes; a kill at any moment loses nothing. `audit_whole`: raw events stay
-    for longer than the log, so that all of it can be compared with ClickHouse.
+    for longer than the log, so that all of it can be compared with ClickHouse. `reach` tells for how many seconds
+    ClickHouse may be away, where that is known.
     """
     progress = progress if progress is not None else Progress()
     connected = _Database(url, raw_ttl_days, window_ttl_days).connected
@@ -74,7 +76,7 @@ def run(
     for thread in started:
         thread.start()
     progress.ready()
-    _watch(log, threads, started, stop, audit)
+    _watch(log, threads, started, stop, audit, None if reach is None else Reach(reach))
     for thread in started:
         thread.join(timeout=10)
 
@@ -85,6 +87,7 @@ def _watch(
     threads: list[threading.Thread],
     stop: threading.Event,
     audit: Audit | None = None,
+    reach: Reach | None = None,
 ) -> None:
     """Tell how it goes; a thread that died of a bug ends the process, so that a supervisor starts it again."""
     healths = {thread.name.removeprefix("store-"): thread.health for thread in feeds}
@@ -92,7 +95,7 @@ def _watch(
     while not stop.wait(STATUS_EVERY_S):
         for feed in feeds:
             feed.measure()
-        status = tell(log, healths, audit.last if audit is not None else None)
+        status = tell(log, healths, audit.last if audit is not None else None, reach)
         if status.state != state:
             _log.warning("store is %s%s", status.state, f": {status.error}" if status.error else "")
             state = status.state

@@ -137,6 +137,7 @@ export interface StoreStatus {
   lag_records: number;
   error: string | null;
   verification?: Verification | null;
+  reach_s?: number | null;
 }
 
 /** window_start_ms, then impressions, clicks, conversions, leads, spend_micros, revenue_micros, reach. */

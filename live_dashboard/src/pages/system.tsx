@@ -68,6 +68,7 @@ export function SystemPage() {
               </Notice>
               <Facts>
                 <Fact name="Records that wait">{count(store.lag_records)}</Fact>
+                {store.reach_s != null && <Fact name="ClickHouse may be away for">{age(store.reach_s * 1_000)}</Fact>}
                 <Fact name="Last report">{age(now - store.now_ms)}{now - store.now_ms >= 1_000 ? " ago" : ""}</Fact>
                 {store.error && (
                   <Fact name="Error">
