@@ -15,6 +15,7 @@ from api import (
     collector,
     dead_letters,
     decisions,
+    formats,
     health,
     kpis,
     openapi,
@@ -54,6 +55,7 @@ LATE_S: Final = 60.0
 _PARTS: Final = (
     collector,
     trackers,
+    formats,
     campaigns,
     serving_routes,
     decisions,

@@ -94,15 +94,19 @@ class ApiKeys:
         user = _user(connection)
         return Caller(org_id, f"{user} ({fingerprint})" if user else fingerprint)
 
-    def sender(self, connection: HTTPConnection, key_in_query: str | None = None) -> Sender:
-        """Who sends events; raises Problem 401 for a missing or wrong key, 403 for one that must not be used so.
+    def sender(
+        self, connection: HTTPConnection, key_in_query: str | None = None, key_in_header: str | None = None
+    ) -> Sender:
+        """Who sends events, by the key in the usual headers or in `key_in_header`, which a format has for it.
+
+        Raises Problem 401 for a missing or wrong key, 403 for one that must not be used so.
 
         A full key in an address or in a page of another site is refused: whoever reads the page could change budgets.
         """
         if not self.pairs:
             must_be_local(connection)
             return Sender(DEFAULT_ORG, money=not is_browser(connection))
-        in_header = bearer_of(connection)
+        in_header = bearer_of(connection) or key_in_header
         key = in_header or key_in_query
         scope = self.writers.scope_of(key.encode()) if key is not None else None
         if scope is not None:

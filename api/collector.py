@@ -12,14 +12,17 @@ from typing import Any, Final
 
 import msgspec
 from fastapi import APIRouter, Request, Response
+from starlette.datastructures import Headers
 
 from api import metrics, request_ids
 from api.auth import Sender, SenderDep
 from api.body import BODY_BYTES_MAX, EVENTS, BodyWork, decompress, read_body, to_lines
+from api.event_bodies import CONTENT, converted_body, needs_thread
 from api.problems import Problem, log_unavailable
 from api.sending import rules_of
 from api.wiring import Wiring
 from ingest.admission import Admitted, Rules, admit, encode_letter
+from ingest.formats.admission import admit_converted
 from ingest.group_commit import Backlogged
 from schemas import topics
 from schemas.log import LogUnavailableError
@@ -57,12 +60,16 @@ router = APIRouter(prefix="/api/v1", tags=["collector"])
 
 _BODY: Final[dict[str, Any]] = {
     "required": True,
-    "description": f"One event, an array of events, or one event a line; gzip or zstd, {BODY_BYTES_MAX} bytes at most.",
+    "description": (
+        "One event, an array, one event a line, CloudEvents or CSV; "
+        f"gzip or zstd, {BODY_BYTES_MAX} bytes at most."
+    ),
     "content": {
         "application/json": {"schema": {"anyOf": [{"$ref": "#/components/schemas/Event"}, {"type": "array",
                              "items": {"$ref": "#/components/schemas/Event"}}]}},
         "application/x-ndjson": {"schema": {"type": "string"}},
         "text/plain": {"schema": {"type": "string"}},
+        **CONTENT,
     },
 }  # fmt: skip
 _COLLECTED: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/Collected"}}}
@@ -102,10 +109,9 @@ async def _admitted(request: Request, sender: Sender, body: bytes) -> Admitted:
     """The body's events; a large or compressed body is taken apart in a thread, for as long as the sender waits."""
     headers = request.headers
     work = partial(
-        _admit, request.app.state.wiring, sender.org_id, rules_of(request, sender), body,
-        headers.get("content-encoding", ""), headers.get("content-type", ""), request_id(request),
-    )  # fmt: skip
-    if len(body) <= INLINE_BYTES_MAX and "content-encoding" not in headers:
+        _admit, request.app.state.wiring, sender.org_id, rules_of(request, sender), body, headers, request_id(request)
+    )
+    if len(body) <= INLINE_BYTES_MAX and "content-encoding" not in headers and not needs_thread(headers):
         return work(lambda: None)
     threads: BodyWork = request.app.state.body_work
     return await threads.run(request, sender.org_id, work)
@@ -180,21 +186,21 @@ def _admit(
     org_id: str,
     rules: Rules,
     body: bytes,
-    encoding: str,
-    content_type: str,
+    headers: Headers,
     name: str,
     still_wanted: Callable[[], None],
 ) -> Admitted:
-    lines = to_lines(decompress(body, encoding, BODY_BYTES_MAX, still_wanted), content_type)
-    still_wanted()
-    admitted = admit(
-        lines,
-        org_id=org_id,
-        now_ms=wiring.now_ms(),
-        partitions=wiring.log.partitions(topics.EVENTS),
-        source=f"http/{name}",
-        rules=rules,
-    )
+    plain = decompress(body, headers.get("content-encoding", ""), BODY_BYTES_MAX, still_wanted)
+    now_ms, partitions, source = wiring.now_ms(), wiring.log.partitions(topics.EVENTS), f"http/{name}"
+    converted = converted_body(headers, plain, wiring.event_mapping, now_ms, still_wanted)
+    if converted is not None:
+        admitted = admit_converted(
+            converted, org_id=org_id, now_ms=now_ms, partitions=partitions, source=source, rules=rules
+        )
+    else:
+        lines = to_lines(plain, headers.get("content-type", ""))
+        still_wanted()
+        admitted = admit(lines, org_id=org_id, now_ms=now_ms, partitions=partitions, source=source, rules=rules)
     if not admitted.records and not admitted.refused:
         raise Problem(400, "empty", "No events", "The body holds no events.")
     return admitted

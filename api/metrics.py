@@ -24,6 +24,10 @@ LETTERS_DROPPED: Final = Counter(
 )
 # Pixels that were answered but not recorded.
 TRACKERS_REFUSED: Final = Counter("penstock_tracker_refused_total", "Pixel and click requests refused.", ["reason"])
+# Accepted and not recorded: the mapping names no event of ours for them, or they are of no campaign.
+ITEMS_IGNORED: Final = Counter(
+    "penstock_collector_items_ignored_total", "Items of other formats that are no events of ours.", ["format", "reason"]
+)
 # Changes that people made but the dataflow has not been told of.
 OUTBOX_FAILURES: Final = Counter("penstock_outbox_failures_total", "Times that the outbox could not be published.")
 OUTBOX_PUBLISHED: Final = Counter("penstock_outbox_published_total", "Control records published to the log.")

@@ -14,9 +14,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.auth import ApiKeys, bearer_of, must_be_at_home
 from api.problems import Problem, answer
+from ingest.formats.segment import BATCHES, CALLS
 
 # What pages of other sites may call: it takes events and tells nothing.
-COLLECTOR_PATHS: Final = frozenset({"/api/v1/events", "/api/v1/pixel.gif", "/api/v1/click"})
+COLLECTOR_PATHS: Final = frozenset(
+    {"/api/v1/events", "/api/v1/pixel.gif", "/api/v1/click", "/mp/collect", "/i", "/com.snowplowanalytics.snowplow/tp2"}
+    | {f"/v1/{call}" for call in (*CALLS, *BATCHES)}
+)
 # Figures of every organisation, and what the api can do.
 _METRICS: Final = "/metrics"
 _OPENAPI: Final = "/openapi.json"

@@ -23,7 +23,7 @@ from schemas.events import TEXT_BYTES_MAX
 
 # One transparent pixel, 43 bytes.
 PIXEL: Final = base64.b64decode("R0lGODlhAQABAIAAAP///wAAACH5BAEAAAAALAAAAAABAAEAAAICRAEAOw==")
-_UNCACHED: Final = {"Cache-Control": "no-store, no-cache, must-revalidate", "Pragma": "no-cache", "Expires": "0"}
+UNCACHED: Final = {"Cache-Control": "no-store, no-cache, must-revalidate", "Pragma": "no-cache", "Expires": "0"}
 REASON_HEADER: Final = "X-Penstock-Reason"
 # Query parameters that are not fields of the event.
 _NOT_FIELDS: Final = frozenset({"key", "url"})
@@ -133,4 +133,4 @@ def _cut(header: str | None) -> str | None:
 
 
 def _headers(reason: str | None) -> dict[str, str]:
-    return _UNCACHED if reason is None else _UNCACHED | {REASON_HEADER: reason}
+    return UNCACHED if reason is None else UNCACHED | {REASON_HEADER: reason}

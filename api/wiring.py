@@ -16,6 +16,7 @@ from api.log_health import LogHealth
 from api.perimeter import CorsOrigins
 from api.rate_limit import RateLimit, Unlimited
 from control.store import ControlStore
+from ingest.formats.mapping import Mapping as EventMapping
 from ingest.letter_budget import LetterBudget
 from schemas.health import Progress
 from schemas.live import ProcessStatus
@@ -63,6 +64,8 @@ class Wiring:
     kpis: KpiReader | None = None
     archive: DecisionArchive | None = None
     openrtb: OpenRtb | None = None
+    # What is taken of Segment's, GA4's and Snowplow's events, and of tables.
+    event_mapping: EventMapping = field(default_factory=lambda: EventMapping.load(None))
     version: str = ""
     log_health: LogHealth = field(default_factory=LogHealth)
     letters: LetterBudget = field(default_factory=lambda: LetterBudget(time.monotonic))

@@ -24,6 +24,7 @@ OWN_FILES: Final = 512
 if TYPE_CHECKING:
     from api.rate_limit import RateLimit
     from control.store import ControlStore
+    from ingest.formats.mapping import Mapping as EventMapping
     from schemas.log import Log
 
 
@@ -50,6 +51,7 @@ def api() -> None:
         refuse_open_door(settings.host, has_keys=bool(keys.pairs))
         is_among(settings.proxies())
         openrtb = openrtb_setup(settings)
+        event_mapping = load_mapping(settings)
     except ValueError as error:
         refuse("api", settings, error)
         raise typer.Exit(2) from None
@@ -63,8 +65,18 @@ def api() -> None:
         open_parts.callback(sink.close)
         _serve(
             settings, log=log, sink=sink, store=store, keys=keys, landing_hosts=landing_hosts, openrtb=openrtb,
-            cors=cors, progress=progress,
+            cors=cors, progress=progress, event_mapping=event_mapping,
         )  # fmt: skip
+
+
+def load_mapping(settings: Settings) -> EventMapping:
+    """The shipped mapping of other formats with the setting's file over it; raises ValueError."""
+    from ingest.formats.mapping import Mapping as EventMapping
+
+    try:
+        return EventMapping.load(settings.event_mapping)
+    except ValueError as error:
+        raise ValueError(f"PENSTOCK_EVENT_MAPPING: {error}") from None
 
 
 def _opened(settings: Settings, open_parts: ExitStack) -> tuple[Log, ControlStore]:

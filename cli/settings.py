@@ -28,6 +28,7 @@ class Settings(BaseSettings):
     port: int = Field(8000, description="Port of the api.")
     api_keys: str = Field("", description="Comma-separated `key:organisation` pairs; empty: loopback only, no key.")
     write_keys: Path | None = Field(None, description="JSON file of write-only keys for trackers and browsers.")
+    event_mapping: Path | None = Field(None, description="TOML or JSON file: events of other formats as ours.")
     metrics_key: str = Field("", description="Opens /metrics and /openapi.json of the api, and nothing else.")
     cors_origins: str = Field("", description="Comma-separated origins of pages that may send events; * is all.")
     trusted_proxies: str = Field("", description="Comma-separated addresses whose X-Forwarded-For is believed.")

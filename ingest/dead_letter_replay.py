@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from ingest.admission import Admitted, admit
+from ingest.letter_item import without_item
 from schemas import topics
 from schemas.dead_letters import DeadLetter
 from schemas.log import Log
@@ -84,7 +85,7 @@ def readmit(log: Log, letter: DeadLetter, raw: bytes, *, now_ms: int) -> Admitte
     What is refused again is only returned: its letter is there already. Raises LogUnavailableError.
     """
     admitted = admit(
-        raw.strip().replace(b"\r", b" ").replace(b"\n", b" "),
+        without_item(raw).strip().replace(b"\r", b" ").replace(b"\n", b" "),
         org_id=letter.org_id,
         now_ms=now_ms,
         partitions=log.partitions(topics.EVENTS),

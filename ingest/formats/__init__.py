@@ -1,0 +1,1 @@
+"""Other formats of events, turned into ours: one file a format, without I/O."""
