@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from cli.actuate import actuate
+from cli.analysts import analysts
 from cli.api import api
 from cli.backtest import app as backtest
 from cli.bench import app as bench
@@ -39,6 +40,7 @@ def main() -> None:
 
 app.command("up")(up)
 app.command("clickhouse")(clickhouse)
+app.command("analysts")(analysts)
 app.command("clickhouse-service", hidden=True)(clickhouse_service)
 app.command("store")(store)
 app.command("demo")(demo)
