@@ -32,6 +32,8 @@ _log = logging.getLogger(__name__)
 AUDIT_GROUP: Final = "store-audit"
 # Bytes of a partition in one step, of which there is one a second: a few per cent of a core.
 STEP_BYTES: Final = 4 * 2**20
+# It works for at most this share of the time: where questions are dear (many small campaigns in large parts) it is slow.
+BUSY_SHARE: Final = 0.05
 # Windows are packed: this is ten thousand of them.
 TOPIC_STEP_BYTES: Final = 2**18
 # What a round compares was written up to a minute before and longer.
@@ -86,14 +88,22 @@ class Audit:
         self._limits: dict[tuple[str, int], int] = {}
         self._whole_since_s = clock()
         self._round_since_s: float | None = None
+        self._rests_until_s = 0.0
         self._tally = _tally()
         # The last round that compared anything; read by another thread.
         self.last: Verification | None = None
 
     def step(self, client: Client) -> bool:
         """Compare and repair some; False, as there is no hurry. Raises what the client and the log raise."""
-        if self._is_busy() or not self._in_round(client):
+        began_s = self._clock()
+        if began_s < self._rests_until_s or self._is_busy() or not self._in_round(client):
             return False
+        self._go_on(client)
+        now_s = self._clock()
+        self._rests_until_s = now_s + (now_s - began_s) * (1 / BUSY_SHARE - 1)
+        return False
+
+    def _go_on(self, client: Client) -> None:
         assert self._events is not None
         done = True
         for partition in self._partitions:
@@ -106,7 +116,6 @@ class Audit:
             done = self._compare_topic(client, topic, table, rows) and done
         if done:
             self._end_round()
-        return False
 
     def lag_records(self) -> int:
         """Nothing waits here to be stored."""

@@ -35,19 +35,37 @@ class Shape:
     moment: str | None = None
     version: str | None = None
     values: tuple[str, ...] = ()
+    # A text of the key that is another in every row: hashing it is most of the work. Where the version tells rows
+    # apart as well it is left out of the first question.
+    id_text: str | None = None
 
     def key_sql(self) -> str:
         """The key's hash, as an expression of SQL."""
-        parts = [f"intHash64(CRC32({name}) + {_salt(at)})" for at, name in enumerate(self.texts)]
+        return self._key_sql(self.texts)
+
+    def _key_sql(self, names: tuple[str, ...]) -> str:
+        parts = [f"intHash64(CRC32({name}) + {_salt(self.texts.index(name))})" for name in names]
         if self.moment is not None:
             parts.append(f"intHash64(toUInt64(toUnixTimestamp64Milli({self.moment})) + {_salt(len(self.texts))})")
         return " + ".join(parts)
 
     def content_sql(self) -> str:
         """The content's hash, given the key's as `k`."""
+        return self._content_sql("k")
+
+    def _content_sql(self, key: str) -> str:
         numbers = [name for name in (self.version, *self.values) if name is not None]
         parts = [f"intHash64(toUInt64({name}) + {_salt(20 + at)})" for at, name in enumerate(numbers)]
-        return f"intHash64({' + '.join(['k', *parts])})"
+        return f"intHash64({' + '.join([key, *parts])})"
+
+    def quick_sql(self) -> str:
+        """The content's hash without `id_text`."""
+        return self._content_sql(self._key_sql(self.quick_texts))
+
+    @property
+    def quick_texts(self) -> tuple[str, ...]:
+        """The texts of the key without `id_text`."""
+        return tuple(name for name in self.texts if name != self.id_text)
 
     def version_sql(self) -> str:
         """The version, or 0 where rows of a key are all the same."""
@@ -55,7 +73,12 @@ class Shape:
 
 
 EVENTS: Final = Shape(
-    "events", ("org_id", "campaign_id", "event_id"), "ts", "log_offset", ("cost_micros", "revenue_micros")
+    "events",
+    ("org_id", "campaign_id", "event_id"),
+    "ts",
+    "log_offset",
+    ("cost_micros", "revenue_micros"),
+    id_text="event_id",
 )
 KPI_WINDOWS: Final = Shape(
     "kpi_windows",
@@ -80,7 +103,7 @@ class Prints:
 
     def newest(self) -> NDArray[np.intp]:
         """The rows that stay: of each key the one with the highest version, of equal ones the last."""
-        order = np.lexsort((np.arange(len(self.keys)), self.versions, self.keys))
+        order = np.lexsort((self.versions, self.keys))
         keys = self.keys[order]
         last = np.ones(len(keys), np.bool_)
         last[:-1] = keys[1:] != keys[:-1]
@@ -89,18 +112,32 @@ class Prints:
 
 def prints(shape: Shape, table: pa.Table) -> Prints:
     """The hashes of a table's rows."""
+    keys = _keys(shape, table, shape.texts)
+    nothing = np.zeros(table.num_rows, np.uint64)
+    versions = nothing if shape.version is None else _unsigned(table[shape.version])
+    return Prints(keys, _contents(shape, table, keys), versions)
+
+
+def quick_contents(shape: Shape, table: pa.Table) -> Hashes:
+    """The hashes that `quick_sql` gives, one a row."""
+    return _contents(shape, table, _keys(shape, table, shape.quick_texts))
+
+
+def _keys(shape: Shape, table: pa.Table, names: tuple[str, ...]) -> Hashes:
     keys = np.zeros(table.num_rows, np.uint64)
-    for at, name in enumerate(shape.texts):
-        keys += _mixed(_crc(table[name]), at)
+    for name in names:
+        keys += _mixed(_crc(table[name]), shape.texts.index(name))
     if shape.moment is not None:
         keys += _mixed(_unsigned(table[shape.moment].cast(pa.int64())), len(shape.texts))
+    return keys
+
+
+def _contents(shape: Shape, table: pa.Table, keys: Hashes) -> Hashes:
     contents = keys.copy()
     numbers = [name for name in (shape.version, *shape.values) if name is not None]
     for at, name in enumerate(numbers):
         contents += _mixed(_unsigned(table[name]), 20 + at)
-    nothing = np.zeros(table.num_rows, np.uint64)
-    versions = nothing if shape.version is None else _unsigned(table[shape.version])
-    return Prints(keys, int_hash(contents), versions)
+    return int_hash(contents)
 
 
 def int_hash(numbers: Hashes) -> Hashes:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from storage import metrics
 from storage.client import Client
 from storage.insert import insert
-from storage.store.fingerprint import Hashes, Prints, Shape, prints
+from storage.store.fingerprint import Hashes, Prints, Shape, prints, quick_contents
 
 # Keys in one question: they stand in its text, and a text has a limit (max_query_size).
 KEYS_MAX: Final = 5_000
@@ -61,18 +61,17 @@ def missing(client: Client, shape: Shape, table: pa.Table, place: Place) -> NDAr
     """Which rows are neither in ClickHouse nor replaced there by a row of the same key and a version not lower.
 
     Mostly one small question: number and sum of hashes of the rows from that place. Only when these differ (rows were
-    replaced, another log was stored before, or rows are missing) the keys themselves are compared.
+    replaced or came twice, another log was stored before, or rows are missing) the keys themselves are compared.
     """
     absent = np.zeros(table.num_rows, np.bool_)
     if table.num_rows == 0:
         return absent
-    given = prints(shape, table)
-    newest = given.newest()
     inside = _moments(shape, table)
-    with np.errstate(over="ignore"):
-        expected = len(newest), int(given.contents[newest].sum(dtype=np.uint64))
+    expected = table.num_rows, int(quick_contents(shape, table).sum(dtype=np.uint64))
     if _summed(client, shape, f"{place.sql()}{inside}") == expected:
         return absent
+    given = prints(shape, table)
+    newest = given.newest()
     there = _found(client, shape, f"{place.sql()}{inside}", "")
     doubtful = newest[~there.holds(given, newest)]
     for start in range(0, len(doubtful), KEYS_MAX):
@@ -116,9 +115,9 @@ def _rows(shape: Shape, where: str) -> str:
 
 
 def _summed(client: Client, shape: Shape, where: str) -> tuple[int, int]:
-    """Number of keys, and the sum of the contents of their newest rows."""
-    newest = f"SELECT argMax(c, v) AS c FROM {_rows(shape, where)} GROUP BY k"  # noqa: S608
-    ((count, total),) = client.query(f"SELECT count(), sum(c) FROM ({newest})").result_rows  # noqa: S608
+    """Number of rows, and the sum of their hashes."""
+    query = f"SELECT count(), sum({shape.quick_sql()}) FROM {shape.table} WHERE {where}"  # noqa: S608
+    ((count, total),) = client.query(query).result_rows
     return int(count), int(total)
 
 

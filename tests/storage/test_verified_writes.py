@@ -16,7 +16,7 @@ from schemas.decisions import Kind
 from storage.insert import insert
 from storage.store.event_feed import RECONCILE_S, EventFeed
 from storage.store.feed import GROUP
-from storage.store.fingerprint import EVENTS, KPI_WINDOWS, SHAPES, prints
+from storage.store.fingerprint import EVENTS, KPI_WINDOWS, SHAPES, prints, quick_contents
 from storage.store.tables import MILLIS
 from storage.store.topic_feed import topic_feeds
 from storage.store.verify import Place, UnwrittenError, missing
@@ -145,12 +145,14 @@ def test_the_hashes_are_those_that_clickhouse_computes(database: Database) -> No
     query = f"SELECT k, {EVENTS.content_sql()} FROM (SELECT *, {EVENTS.key_sql()} AS k FROM events) ORDER BY log_offset"
     given = prints(EVENTS, table)
     assert database.rows(query) == list(zip(given.keys.tolist(), given.contents.tolist(), strict=True))
+    quick = [(int(number),) for number in quick_contents(EVENTS, table)]
+    assert database.rows(f"SELECT {EVENTS.quick_sql()} FROM events ORDER BY log_offset") == quick
 
 
 @pytest.mark.parametrize("table", SHAPES)
 def test_a_table_has_every_column_that_is_compared(database: Database, table: str) -> None:
     shape = SHAPES[table]
-    database.rows(f"SELECT {shape.version_sql()}, {shape.content_sql()}, log_offset FROM"
+    database.rows(f"SELECT {shape.version_sql()}, {shape.content_sql()}, {shape.quick_sql()}, log_offset FROM"
                   f" (SELECT *, {shape.key_sql()} AS k FROM {table})")  # fmt: skip
 
 
