@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 AUDIT_GROUP: Final = "store-audit"
 # Bytes of a partition in one step, of which there is one a second: a few per cent of a core.
 STEP_BYTES: Final = 4 * 2**20
-# It works for at most this share of the time: where questions are dear (many small campaigns in large parts) it is slow.
+# At most this share of the time: where questions are dear (many small campaigns in large parts) it is slow.
 BUSY_SHARE: Final = 0.05
 # Windows are packed: this is ten thousand of them.
 TOPIC_STEP_BYTES: Final = 2**18
