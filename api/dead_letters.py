@@ -18,6 +18,7 @@ from control.letters import settled_among
 from schemas import topics
 from schemas.dead_letters import DeadLetter, Reject
 from schemas.log import Chunk
+from schemas.unreadable import UNREADABLE
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class DeadLetterBoard:
         for raw in chunk.records():
             try:
                 letter = _decoder.decode(raw)
-            except msgspec.DecodeError as error:
+            except UNREADABLE as error:
                 BAD_RECORDS.labels(topics.DEAD_LETTERS).inc()
                 _log.warning("a record of topic events.dlq was left out: %s", error)
                 continue

@@ -8,12 +8,11 @@ from bisect import bisect_left, insort
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-import msgspec
-
 from api.metrics import BAD_RECORDS
 from schemas import topics
 from schemas.decisions import Decision, decode_decision
 from schemas.log import Chunk
+from schemas.unreadable import UNREADABLE
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +70,7 @@ class DecisionHistory:
         for raw in chunk.records():
             try:
                 self.put(decode_decision(raw))
-            except msgspec.DecodeError as error:
+            except UNREADABLE as error:
                 BAD_RECORDS.labels(topics.DECISIONS).inc()
                 _log.warning("a decision was left out: %s", error)
 

@@ -14,6 +14,7 @@ from api.metrics import BAD_RECORDS
 from schemas import topics
 from schemas.log import Chunk
 from schemas.receipts import Receipt, decode_receipt
+from schemas.unreadable import UNREADABLE
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class ReceiptBoard:
         for raw in chunk.records():
             try:
                 receipt = decode_receipt(raw)
-            except msgspec.DecodeError as error:
+            except UNREADABLE as error:
                 BAD_RECORDS.labels(topics.RECEIPTS).inc()
                 _log.warning("a record of topic receipts was left out: %s", error)
                 continue

@@ -13,6 +13,7 @@ from api.auth import CallerDep
 from api.fair_map import FairMap
 from schemas.control import DecisionWordRecord, decode_control
 from schemas.log import Chunk
+from schemas.unreadable import UNREADABLE
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ class WordBoard:
         for raw in chunk.records():
             try:
                 record = decode_control(raw)
-            except msgspec.DecodeError:
+            except UNREADABLE:
                 # Counted and told by the roster, which reads the same records.
                 continue
             if not isinstance(record, DecisionWordRecord):

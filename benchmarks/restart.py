@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from benchmarks.pipeline import campaign_record
-from flows.source import GROUP
+from flows.partition import GROUP
 from ingest.local_log import LocalLog
 from schemas.control import encode_control
 from schemas.decisions import decode_decision

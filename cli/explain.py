@@ -52,6 +52,7 @@ def find_decisions(log: Log, prefix: str, org_id: str | None = None) -> list[Dec
     Reads a few MiB at a time, and decodes only records that hold the text.
     """
     from schemas.decisions import decode_decision
+    from schemas.unreadable import UNREADABLE
 
     text = b'"decision_id":"' + prefix.encode()
     found: dict[str, Decision] = {}
@@ -61,7 +62,7 @@ def find_decisions(log: Log, prefix: str, org_id: str | None = None) -> list[Dec
         for record in payload.split(b"\n"):
             if text not in record:
                 continue
-            with suppress(ValueError):
+            with suppress(*UNREADABLE):
                 decision = decode_decision(record)
                 if decision.decision_id.startswith(prefix) and org_id in (None, decision.org_id):
                     found.setdefault(decision.decision_id, decision)

@@ -29,12 +29,18 @@ def flow(
     replay: Annotated[
         bool, typer.Option(help="Take every decision where events.order says; write no entries of its own.")
     ] = False,
+    rewind: Annotated[
+        bool, typer.Option(help="Put the state aside and end: the next start makes it anew from the whole log.")
+    ] = False,
     child: Annotated[bool, typer.Option("--child", hidden=True)] = False,
 ) -> None:
     """Read events, keep KPIs and budgets, take decisions. Goes on from its last snapshot."""
     members = tuple(address.strip() for address in addresses.split(";") if address.strip())
     _check(processes, process_id, members)
     settings = Settings()
+    if rewind:
+        _rewind(settings, process_id)
+        return
     words = [*(["--until-end"] if until_end else []), *(["--replay"] if replay else [])]
     if processes > 1:
         set_up("flow", settings)
@@ -68,6 +74,7 @@ def _run(
     from cli.wiring import open_log
     from flows.fence import Fence, FencedError
     from flows.metrics import Meter
+    from flows.place import LogBehindError
     from flows.process import ProcessSettings, end_with_parent, run
     from flows.store import StoreMismatchError
     from schemas.health import Progress
@@ -98,10 +105,43 @@ def _run(
             with told, reporting(settings.data_dir, name, progress) as reporter:
                 reporter.tell_on(log)
                 run(log, own, ready=lambda: _say_ready(settings, own), progress=progress, meter=meter)
-    except (FencedError, StoreMismatchError) as error:
+    except (FencedError, StoreMismatchError, LogBehindError) as error:
         refuse("flow", settings, error)
         raise typer.Exit(2) from None
     say("flow", settings, f"stopped after {meter.lines} events and {meter.decisions} decisions")
+
+
+def _rewind(settings: Settings, process_id: int | None) -> None:
+    """Put the recovery store aside, and say what the next start will know."""
+    import time
+
+    from cli.wiring import open_log
+    from flows.fence import Fence, FencedError
+    from flows.store import put_aside
+    from schemas.topics import EVENTS
+
+    folder = settings.data_dir / ("recovery" if process_id is None else f"recovery-{process_id}")
+    try:
+        with Fence(settings.data_dir, process_id):
+            aside = put_aside(folder, time.time_ns() // 1_000_000)
+    except FencedError as error:
+        refuse("flow", settings, error)
+        raise typer.Exit(2) from None
+    if aside is None:
+        say("flow", settings, f"there is no state in {folder}; the next start reads the whole log")
+        return
+    log = open_log(settings)
+    cut = [p for p in range(log.partitions(EVENTS)) if log.begin(EVENTS, p) > 0]
+    log.close()
+    say("flow", settings, f"the state is in {aside} now; the next start reads the whole log")
+    if cut:
+        partitions = ", ".join(map(str, cut))
+        say(
+            "flow",
+            settings,
+            f"retention has removed the oldest events of partition(s) {partitions}: what was spent in them will not be "
+            "known. Lower total budgets by it, and this week's if it began before",
+        )
 
 
 def _say_ready(settings: Settings, own: ProcessSettings) -> None:

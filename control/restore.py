@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-import msgspec
-from pydantic import ValidationError
 from sqlalchemy import Connection, Engine, select
 
 from control.database import writing
@@ -18,6 +16,7 @@ from control.tables import campaign_changes, campaigns, decision_words, insert_r
 from schemas import topics
 from schemas.control import CampaignRecord, ControlRecord, DecisionWordRecord, OverrideRecord, decode_control
 from schemas.log import Log
+from schemas.unreadable import UNREADABLE
 
 _READ_BYTES: Final = 1 << 20
 _PATIENCE_S: Final = 1.0
@@ -60,7 +59,7 @@ def _records(log: Log) -> Iterator[ControlRecord]:
                 record = decode_control(raw)
                 if isinstance(record, CampaignRecord):
                     record.definition()
-            except (msgspec.DecodeError, ValidationError):
+            except UNREADABLE:
                 continue
             yield record
 

@@ -11,10 +11,11 @@ from bytewax.dataflow import Dataflow
 from bytewax.operators import KeyedStream
 from bytewax.outputs import Sink
 
-from flows.clock import Clock, SystemClock
+from flows.clock import Clock, Pace, SystemClock
 from flows.metrics import Meter
+from flows.place import SourceOptions, nothing
 from flows.sink import LogSink, sink_key
-from flows.source import EventsSource, SourceOptions
+from flows.source import IDLE_S, EventsSource
 from flows.stages import CampaignStage, Decoded, EventStage, ToShard, decoder, to_event_shards
 from schemas.log import Log
 from schemas.topics import EVENTS
@@ -48,13 +49,17 @@ def build(
     clock: Clock | None = None,
     stopping: Callable[[], bool] = never,
     sink: Sink[Any] | None = None,
+    renew: Callable[[], None] = nothing,
 ) -> Dataflow:
     """The dataflow over `log`. `sink` takes (sink key, Output or dead letters) in place of the log.
 
-    Once `stopping()` holds, the source ends, everything read is worked through and the last snapshot is taken.
+    Once `stopping()` holds, the source ends, everything read is worked through and the last snapshot is taken. Where no
+    epoch ends any more since the wall clock was set back, `renew()` is called: the dataflow is to be ended and begun
+    anew.
     Raises LogUnavailableError when the log cannot say how many partitions it has.
     """
-    source = EventsSource(log, clock or SystemClock(), meter, settings.source, stopping)
+    clock = clock or SystemClock()
+    source = EventsSource(log, clock, meter, settings.source, stopping, Pace(clock, IDLE_S), renew)
     partitions = log.partitions(EVENTS)
     mine = sink_key(settings.process)
     flow = Dataflow("decide")

@@ -38,6 +38,7 @@ class Meter:
         self.epoch_s = 0.0
         self.watermark_ms = 0
         self.positions: dict[int, Position] = {}
+        self.folded_names: Tally[str] = Tally()
         self._declare_input()
         self._declare_output()
 
@@ -59,6 +60,8 @@ class Meter:
         self.source_retries = Counter(
             "penstock_flow_source_retries", "Failed reads of the log", ["partition"], registry=r
         )
+        # Records of the journal or of `control` that could not be read and were left out.
+        self.bad_records = Counter("penstock_flow_bad_records", "Unreadable records", ["topic"], registry=r)
         # Times that retention removed what was not read yet: lost to the flow. Anything but 0 is an incident.
         self.offsets_gone = Counter("penstock_flow_offsets_gone", "Offsets lost to retention", ["topic"], registry=r)
 
@@ -77,6 +80,9 @@ class Meter:
             registry=r,
             buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
         )
+        # Campaigns and series beyond an organisation's bounds, counted under `~other`: a flood of made-up names. Some
+        # organisations by name, at most FOLDED_ORGS_MAX a shard.
+        self._folded = Counter("penstock_flow_folded", "Names counted under ~other", ["org"], registry=r)
         # From the end of an epoch's input until the next epoch's first read: outputs durable, snapshot written.
         self._epoch = Histogram(
             "penstock_flow_epoch_close_seconds",
@@ -120,6 +126,12 @@ class Meter:
         """A decision was taken."""
         self.decisions += 1
         self._decisions.labels(kind, reason).inc()
+
+    def folded(self, names: dict[str, int]) -> None:
+        """By organisation: so many campaigns and series were counted under `~other`."""
+        for org_id, count in names.items():
+            self.folded_names[org_id] += count
+            self._folded.labels(org_id).inc(count)
 
     def epoch_closed(self, seconds: float) -> None:
         """An epoch was closed within so many seconds."""

@@ -7,12 +7,13 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
+from msgspec import UNSET
 
 from flows.cut import records_with_ends
 from schemas.control import ControlRecord, OrderEntry, decode_control, decode_order, encode_control, encode_order
 from schemas.log import Log, OffsetGoneError
 from schemas.topics import CONTROL, ORDER, partition_of
+from schemas.unreadable import UNREADABLE
 
 # Entries are small: a quarter of an hour of ticks.
 _READ_BYTES: Final = 256 * 1024
@@ -36,6 +37,8 @@ class OrderReader:
         self._read = offset
         self._ahead: deque[tuple[OrderEntry, int]] = deque()
         self.known_end = log.end(ORDER, partition)
+        # Entries that could not be read and were left out, since somebody last looked.
+        self.unreadable = 0
 
     def at_end(self) -> bool:
         """True when every entry that is known of was taken."""
@@ -65,9 +68,13 @@ class OrderReader:
 
     def _keep(self, record: bytes, end: int) -> None:
         try:
-            self._ahead.append((decode_order(record), end))
-        except msgspec.ValidationError:
-            _log.exception("%s/%d: the record before offset %d is no entry; left out", ORDER, self._partition, end)
+            entry = decode_order(record)
+        except UNREADABLE as error:
+            self.unreadable += 1
+            where = f"{ORDER}/{self._partition}"
+            _log.error("%s: the record of %d bytes before offset %d is no entry: %s", where, len(record), end, error)
+            return
+        self._ahead.append((entry, end))
 
 
 class ControlReader:
@@ -80,6 +87,7 @@ class ControlReader:
         self.offset = offset
         # Versions that entries of the journal brought already; reading `control` again must not journal them twice.
         self._followed: dict[str, int] = {}
+        self.unreadable = 0
 
     def followed(self, records: Sequence[ControlRecord]) -> None:
         """Note what entries brought into force while following."""
@@ -104,6 +112,10 @@ class ControlReader:
             offset = behind
         return found, offset
 
+    def read_again(self) -> None:
+        """Go back to the beginning of the topic; what is known is known by its version."""
+        self.offset = self._log.begin(CONTROL, 0)
+
     def advance(self, offset: int) -> None:
         """Everything before `offset` is in the journal."""
         self.offset = offset
@@ -125,8 +137,9 @@ class ControlReader:
     def _record(self, raw: bytes) -> ControlRecord | None:
         try:
             return decode_control(raw)
-        except msgspec.ValidationError:
-            _log.exception("%s: a record that is none of ours; left out", CONTROL)
+        except UNREADABLE as error:
+            self.unreadable += 1
+            _log.error("%s: a record of %d bytes that is none of ours is left out: %s", CONTROL, len(raw), error)
             return None
 
     def _is_new(self, record: ControlRecord) -> bool:
@@ -134,12 +147,13 @@ class ControlReader:
         return is_home and record.version > self._followed.get(record.key, -1)
 
 
-def entries_of(offset: int, now_ms: int, control: Sequence[ControlRecord]) -> list[bytes]:
+def entries_of(offset: int, now_ms: int, control: Sequence[ControlRecord], wall_ms: int = 0) -> list[bytes]:
     """The encoded entries that bring `control` into force before event `offset`.
 
     At least one: without records it is a tick. `now_ms` rises by one from entry to entry, since an entry that does
-    not move the clock on is taken for a retry's copy.
+    not move the clock on is taken for a retry's copy. `wall_ms` goes along where it is ahead.
     """
+    wall = wall_ms if wall_ms > now_ms + len(control) else UNSET
     groups: list[list[ControlRecord]] = [[]]
     size = 0
     for record in control:
@@ -150,6 +164,6 @@ def entries_of(offset: int, now_ms: int, control: Sequence[ControlRecord]) -> li
         groups[-1].append(record)
         size += length
     return [
-        encode_order(OrderEntry(offset=offset, now_ms=now_ms + place, control=group))
+        encode_order(OrderEntry(offset=offset, now_ms=now_ms + place, control=group, wall_ms=wall))
         for place, group in enumerate(groups)
     ]

@@ -21,7 +21,7 @@ from bytewax.recovery import RecoveryConfig
 from flows.clock import SystemClock
 from flows.decide import CLUSTER_EPOCH_BYTES, FlowSettings, build
 from flows.metrics import Meter
-from flows.source import SPAN_BYTES, SourceOptions
+from flows.place import SPAN_BYTES, LogBehindError, SourceOptions
 from flows.status import StatusReporter
 from flows.store import StoreSettings, prepare
 from flows.warm import load_kernels, settle_collector
@@ -32,6 +32,8 @@ from schemas.topics import EVENTS
 # After SIGTERM: a process that has not ended by then is held up, and ending it here loses nothing.
 STOP_S: Final = 6.0
 _RETRY_S: Final = 1.0
+# Beyond two epochs: how long one may take to close, with a large snapshot on a slow disk.
+_OVERDUE_S: Final = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -62,9 +64,19 @@ class Stop:
 
     def __init__(self) -> None:
         self._asked = False
+        self._renewing = False
 
     def __call__(self) -> bool:
-        return self._asked
+        return self._asked or self._renewing
+
+    def renew(self) -> None:
+        """End the dataflow with a snapshot, to begin it anew."""
+        self._renewing = True
+
+    def renewed(self) -> bool:
+        """Whether the dataflow ended to begin anew; asked once."""
+        renewing, self._renewing = self._renewing, False
+        return renewing and not self._asked
 
     def on_signals(self) -> None:
         """Listen. Only the main thread may call this."""
@@ -104,7 +116,8 @@ def run(
 ) -> Meter:
     """Run the flow until it is told to stop, or with `until_end` until the log's end; what was counted.
 
-    Raises StoreMismatchError, and RuntimeError when a stage failed or another process of the cluster went away.
+    Raises StoreMismatchError, LogBehindError, and RuntimeError when a stage failed or another process of the cluster
+    went away.
     """
     stop = Stop()
     stop.on_signals()
@@ -119,7 +132,7 @@ def run(
     partitions = _partitions(log, stop, meter)
     if stop():
         return meter
-    fixed = StoreSettings(settings.shards, partitions, settings.dedupe_ids)
+    fixed = StoreSettings(settings.shards, partitions, settings.dedupe_ids, log.identity())
     prepare(settings.recovery_dir, fixed, process=settings.process, processes=processes, shared=settings.shared)
     flow_settings = FlowSettings(
         shards=settings.shards,
@@ -131,6 +144,7 @@ def run(
             ends=settings.until_end,
             journals=settings.journals,
             epoch_bytes_max=CLUSTER_EPOCH_BYTES if processes > 1 else None,
+            epoch_s_max=2 * settings.epoch_seconds + _OVERDUE_S,
         ),
     )
     if settings.metrics_port:
@@ -141,7 +155,11 @@ def run(
     progress.ready()
     ready()
     try:
-        _run_dataflow(log, settings, flow_settings, meter, clock, stop)
+        while True:
+            _run_dataflow(log, settings, flow_settings, meter, clock, stop)
+            if not stop.renewed():
+                break
+            _log.warning("the wall clock was set back: the dataflow goes on from a snapshot that was just taken")
     finally:
         status.stop()
     return meter
@@ -150,7 +168,8 @@ def run(
 def _run_dataflow(
     log: Log, settings: ProcessSettings, flow_settings: FlowSettings, meter: Meter, clock: SystemClock, stop: Stop
 ) -> None:
-    flow = build(flow_settings, log, meter=meter, clock=clock, stopping=stop)
+    renew = _break_cluster if settings.addresses else stop.renew
+    flow = build(flow_settings, log, meter=meter, clock=clock, stopping=stop, renew=renew)
     epoch = timedelta(seconds=settings.epoch_seconds)
     recovery = RecoveryConfig(settings.recovery_dir, timedelta(0))  # type: ignore[no-untyped-call]
     try:
@@ -160,10 +179,25 @@ def _run_dataflow(
         else:
             run_main(flow, epoch_interval=epoch, recovery_config=recovery)  # type: ignore[no-untyped-call]
     except BaseException as error:
+        behind = _log_behind(error)
+        if behind is not None:
+            raise behind from None
         # Bytewax raises a panic of its Rust side, when a peer goes away, as a BaseException of its own.
         if isinstance(error, Exception | KeyboardInterrupt | SystemExit):
             raise
         raise RuntimeError(f"the cluster broke: {error}") from error
+
+
+def _break_cluster() -> None:
+    """One process cannot begin anew by itself: all are started again by whoever started them."""
+    raise RuntimeError("the wall clock was set back: the cluster goes on from its last snapshot")
+
+
+def _log_behind(error: BaseException | None) -> LogBehindError | None:
+    """What a partition said, out of what Bytewax made of it."""
+    while error is not None and not isinstance(error, LogBehindError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _partitions(log: Log, stop: Stop, meter: Meter) -> int:

@@ -126,6 +126,7 @@ def count_output(meter: Meter, output: Output) -> None:
     """Count what a campaign shard had to say."""
     for decision in output.decisions:
         meter.decided(decision.kind, decision.reason)
+    meter.folded(output.folded)
     meter.judged(
         duplicates=sum(len(verdicts.duplicates) for verdicts in output.verdicts),
         late=sum(len(verdicts.late) for verdicts in output.verdicts),

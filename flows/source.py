@@ -2,91 +2,45 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Final
 
-from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
+from bytewax.inputs import FixedPartitionedSource
 
-from flows.clock import Clock
-from flows.cut import cut_before
-from flows.logic.step import Step
+from flows.clock import Clock, Pace
 from flows.metrics import Meter
-from flows.order import ControlReader, OrderReader, entries_of
-from schemas.control import ControlRecord, OrderEntry
-from schemas.log import Chunk, Log, LogUnavailableError, OffsetGoneError
-from schemas.topics import CONTROL, EVENTS, ORDER
+from flows.partition import EventsPartition
+from flows.place import SPAN_BYTES, Item, Place, SourceOptions, Span, nothing
+from schemas.log import Log
+from schemas.topics import EVENTS
 
-# A span under load: large enough that Python's cost for a span vanishes, small enough for a decision in milliseconds.
-SPAN_BYTES: Final = 2 * 2**20
-# The group that reports how far the flow is, for Kafka's tools and `penstock doctor`.
-GROUP: Final = "flow"
-# A tick at least this often while the partition follows the clock.
-TICK_MS: Final = 1_000
-# Looking for control records costs a read; a campaign change may take this long to be seen.
-CONTROL_POLL_S: Final = 0.02
-# Just over the least time between two live reports of the logic.
-NUDGE_S: Final = 0.05
 # The wait between looks at an idle partition, and between small spans, so that a trickle is not all overhead.
-IDLE: Final = timedelta(milliseconds=5)
-# Waits after the log was away, doubling.
-RETRY_FIRST_S: Final = 0.1
-RETRY_MAX_S: Final = 5.0
-# Control points emitted at once while a journal is followed.
-_POINTS_MAX: Final = 256
+IDLE_S: Final = 0.005
 
-_log = logging.getLogger(__name__)
-
-
-class Place(NamedTuple):
-    """What a snapshot keeps of a partition: the next offset of each topic, and the log clock."""
-
-    events: int
-    order: int
-    control: int
-    now_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Consecutive events of a partition between two control points."""
-
-    chunk: Chunk
-    now_ms: int
-    read_ms: int
-
-
-Item = Span | Step
-
-
-@dataclass(frozen=True, slots=True)
-class SourceOptions:
-    """How a source reads."""
-
-    span_bytes: int = SPAN_BYTES
-    # True: it is done at the end that the log had at the start. False: it waits for more.
-    ends: bool = False
-    # False: it follows the journal that is there and writes no entries of its own, as a replay does.
-    journals: bool = True
-    # Bytes of one partition in one epoch. Between processes an epoch is what backpressure works by, so this bounds
-    # the memory of a process that is slower than its peers; None for a single process, where each span is worked
-    # through before the next is read.
-    epoch_bytes_max: int | None = None
+__all__ = ["IDLE_S", "SPAN_BYTES", "EventsPartition", "EventsSource", "Item", "Place", "SourceOptions", "Span"]
 
 
 class EventsSource(FixedPartitionedSource[Item, Place]):
     """Partitions of `events`; every worker can read every partition, Bytewax gives each to one."""
 
     def __init__(
-        self, log: Log, clock: Clock, meter: Meter, options: SourceOptions, stopping: Callable[[], bool]
+        self,
+        log: Log,
+        clock: Clock,
+        meter: Meter,
+        options: SourceOptions,
+        stopping: Callable[[], bool],
+        pace: Pace | None = None,
+        renew: Callable[[], None] = nothing,
     ) -> None:
+        """`pace` keeps idle partitions waiting; `renew` asks for the dataflow to be ended and begun anew."""
         self._log = log
         self._clock = clock
         self._meter = meter
         self._options = options
         self._stopping = stopping
+        self._pace = pace
+        self._renew = renew
         self._partitions = log.partitions(EVENTS)
 
     def list_parts(self) -> list[str]:
@@ -104,268 +58,6 @@ class EventsSource(FixedPartitionedSource[Item, Place]):
             self._meter,
             self._options,
             self._stopping,
+            self._pace,
+            self._renew,
         )
-
-
-class EventsPartition(StatefulSourcePartition[Item, Place]):
-    """One partition of `events` and its journal.
-
-    It follows the entries of `events.order`; when there are no more it writes one, as soon as control records arrive
-    or a second has passed, and follows that. Since it acts only on entries that it has read back, what it emits is
-    what a replay of the two topics will emit, also when a write failed halfway.
-    """
-
-    def __init__(
-        self,
-        log: Log,
-        partition: int,
-        partitions: int,
-        resumed: Place | None,
-        clock: Clock,
-        meter: Meter,
-        options: SourceOptions,
-        stopping: Callable[[], bool],
-    ) -> None:
-        self._log = log
-        self._partition = partition
-        # By which the health of the loop knows who waits.
-        self._name = f"partition {partition}"
-        self._partitions = partitions
-        self._resumed = resumed
-        self._clock = clock
-        self._meter = meter
-        self._options = options
-        self._stopping = stopping
-        self._opened = False
-        self._place = resumed or Place(0, 0, 0, 0)
-        self._ahead: Chunk | None = None
-        self._retry_at_s = 0.0
-        self._retry_s = RETRY_FIRST_S
-        self._idle = False
-        self._epoch_bytes = 0
-        self._epoch_ended_s: float | None = None
-        self._complete: Place | None = None
-
-    def next_batch(self) -> list[Item]:
-        """Control points, or one span, or nothing; never waits for events."""
-        if self._stopping():
-            raise StopIteration
-        now_s = self._clock.mono_s()
-        self._note_epoch(now_s)
-        self._idle = True
-        self._meter.loop.turn()
-        if now_s < self._retry_at_s or self._epoch_is_full():
-            return []
-        try:
-            if not self._opened:
-                self._open()
-            items = self._advance()
-        except LogUnavailableError as error:
-            self._retry_later(now_s, error)
-            return []
-        self._retry_s = RETRY_FIRST_S
-        self._meter.loop.goes_on(self._name)
-        if items:
-            self._meter.read_s = now_s
-            self._meter.loop.did(len(items))
-        return items
-
-    def next_awake(self) -> datetime | None:
-        """At once while there is much to read, else in IDLE."""
-        return datetime.now(UTC) + IDLE if self._idle else None
-
-    def snapshot(self) -> Place:
-        """Behind everything that was emitted. The place before that is complete, and is committed for lag reports."""
-        if self._complete is not None:
-            self._commit(self._complete.events)
-        self._complete = self._place
-        self._epoch_bytes = 0
-        self._epoch_ended_s = self._clock.mono_s()
-        return self._place
-
-    def _open(self) -> None:
-        log, partition = self._log, self._partition
-        if self._resumed is None:
-            begins = (log.begin(EVENTS, partition), log.begin(ORDER, partition), log.begin(CONTROL, 0))
-            self._place = Place(*begins, 0)
-        self._end = log.end(EVENTS, partition)
-        self._order = OrderReader(log, partition, self._place.order)
-        self._control = ControlReader(log, partition, self._partitions, self._place.control)
-        self._control_due_s = 0.0
-        self._nudge_due_s: float | None = None
-        # Whether this run has made an entry: the first one takes all of `control`.
-        self._is_live = False
-        # Entries are missing, so what they brought into force must come from `control`.
-        self._entries_gone = self._resumed is None and self._place.order > 0
-        self._meter.read(partition, self._place.events, True)
-        self._opened = True
-
-    def _advance(self) -> list[Item]:
-        entry = self._next_entry()
-        if entry is not None and self._entries_gone:
-            return [self._seed(entry)]
-        if entry is not None and entry.offset <= self._place.events:
-            return self._points()
-        if entry is None and not self._order.at_end():
-            # The log says there are entries and has not handed them over: no event may overtake them.
-            return []
-        span = self._span(None if entry is None else entry.offset)
-        if span is not None:
-            self._nudge_due_s = self._clock.mono_s() + NUDGE_S
-            return [span]
-        if self._is_done(entry):
-            raise StopIteration
-        return self._nudge()
-
-    def _nudge(self) -> list[Item]:
-        """An empty step once a burst is over: live rows go out with steps, and the burst's last ones still wait."""
-        if self._nudge_due_s is None or self._clock.mono_s() < self._nudge_due_s:
-            return []
-        self._nudge_due_s = None
-        return [replace(self._point(self._place.now_ms, []), tick=False)]
-
-    def _is_done(self, entry: OrderEntry | None) -> bool:
-        return self._options.ends and entry is None and self._ahead is None and self._place.events >= self._end
-
-    def _next_entry(self) -> OrderEntry | None:
-        """The entry to follow next, written first when it is time for one."""
-        entry = self._peek()
-        if entry is None and self._order.at_end() and self._options.journals and self._write_entry():
-            entry = self._peek()
-        return entry
-
-    def _peek(self) -> OrderEntry | None:
-        try:
-            return self._order.peek()
-        except OffsetGoneError as gone:
-            self._must_be_behind(ORDER, self._place.order, gone)
-            self._order.jump(gone.begin)
-            self._entries_gone = True
-            return None
-
-    def _points(self) -> list[Item]:
-        """The control points of the entries at this place."""
-        points: list[Item] = []
-        while len(points) < _POINTS_MAX:
-            entry = self._peek()
-            if entry is None or entry.offset > self._place.events:
-                break
-            self._order.take()
-            self._control.followed(entry.control)
-            # An entry that does not move the clock on is a retry's copy that the log took after all.
-            if entry.now_ms > self._place.now_ms:
-                points.append(self._point(entry.now_ms, entry.control))
-            self._place = self._place._replace(order=self._order.taken, now_ms=max(entry.now_ms, self._place.now_ms))
-        self._idle = False
-        # Points are steps, too.
-        self._nudge_due_s = None
-        return points
-
-    def _seed(self, entry: OrderEntry) -> Step:
-        """All control records, just before the first entry that is left of the journal."""
-        records, _ = self._control.to_end()
-        self._entries_gone = False
-        return self._point(max(entry.now_ms - 1, self._place.now_ms), records)
-
-    def _point(self, now_ms: int, control: list[ControlRecord]) -> Step:
-        place = self._place.events
-        return Step(
-            partition=self._partition,
-            first_offset=place,
-            next_offset=place,
-            now_ms=now_ms,
-            read_ms=self._clock.wall_ms(),
-            tick=True,
-            control=control,
-        )
-
-    def _write_entry(self) -> bool:
-        """Write an entry when control records arrived or a tick is due; True when one was written."""
-        now_ms = self._clock.wall_ms()
-        is_due = now_ms - self._place.now_ms >= TICK_MS or not self._is_live
-        control, behind = self._new_control(is_due)
-        if not control and not is_due:
-            return False
-        records = entries_of(self._place.events, max(now_ms, self._place.now_ms + 1), control)
-        self._order.known_end = self._log.append(ORDER, self._partition, records)
-        self._control.advance(behind)
-        self._place = self._place._replace(control=behind)
-        self._is_live = True
-        return True
-
-    def _new_control(self, is_due: bool) -> tuple[list[ControlRecord], int]:
-        now_s = self._clock.mono_s()
-        if not self._is_live:
-            return self._control.to_end()
-        if now_s < self._control_due_s and not is_due:
-            return [], self._control.offset
-        self._control_due_s = now_s + CONTROL_POLL_S
-        control, behind = self._control.arrived()
-        if not control and behind != self._control.offset:
-            # Records of campaigns that live in other partitions.
-            self._control.advance(behind)
-            self._place = self._place._replace(control=behind)
-        return control, behind
-
-    def _span(self, before: int | None) -> Span | None:
-        """The events that are there, none from offset `before` on."""
-        chunk = self._ahead or self._read_events()
-        self._ahead = None
-        if chunk is None:
-            return None
-        if before is not None:
-            now, self._ahead = cut_before(chunk, before)
-            if now is None:
-                # Offsets are not dense: the entry belongs before the next event there is.
-                self._place = self._place._replace(events=chunk.first_offset)
-                self._idle = False
-                return None
-            chunk = now
-        self._place = self._place._replace(events=chunk.next_offset)
-        self._epoch_bytes += len(chunk.payload)
-        self._idle = len(chunk.payload) < self._options.span_bytes // 4 and self._ahead is None
-        self._meter.read(self._partition, chunk.next_offset, chunk.offsets is None)
-        return Span(chunk, self._place.now_ms, self._clock.wall_ms())
-
-    def _read_events(self) -> Chunk | None:
-        try:
-            return self._log.read(EVENTS, self._partition, self._place.events, self._options.span_bytes)
-        except OffsetGoneError as gone:
-            self._must_be_behind(EVENTS, self._place.events, gone)
-            self._place = self._place._replace(events=gone.begin)
-            return None
-
-    def _must_be_behind(self, topic: str, offset: int, gone: OffsetGoneError) -> None:
-        """Retention may take what was not read in time; an offset past the log's end means another log altogether."""
-        if gone.begin <= offset:
-            raise ValueError(
-                f"{topic}/{self._partition} ends before offset {offset}, where the recovery store goes on: the store "
-                "belongs to another log. Bring that log back, or move the recovery folder away to start anew"
-            ) from gone
-        self._meter.offsets_gone.labels(topic).inc()
-        _log.error("LOST to retention: %s; the flow was away for too long and goes on at %d", gone, gone.begin)
-
-    def _note_epoch(self, now_s: float) -> None:
-        if self._epoch_ended_s is not None:
-            self._meter.epoch_closed(now_s - self._epoch_ended_s)
-            self._epoch_ended_s = None
-
-    def _epoch_is_full(self) -> bool:
-        limit = self._options.epoch_bytes_max
-        if limit is None or self._epoch_bytes < limit:
-            return False
-        self._meter.loop.waits_for("the other processes of the cluster to end their epoch", self._name)
-        return True
-
-    def _retry_later(self, now_s: float, error: LogUnavailableError) -> None:
-        self._meter.source_retries.labels(self._partition).inc()
-        self._meter.loop.waits_for(f"the log: {error}", self._name)
-        _log.warning("partition %d waits %.1f s for the log: %s", self._partition, self._retry_s, error)
-        self._retry_at_s = now_s + self._retry_s
-        self._retry_s = min(2 * self._retry_s, RETRY_MAX_S)
-
-    def _commit(self, offset: int) -> None:
-        try:
-            self._log.commit(GROUP, EVENTS, self._partition, offset)
-        except LogUnavailableError as error:
-            _log.warning("partition %d: the offset for lag reports was not committed: %s", self._partition, error)

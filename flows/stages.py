@@ -90,7 +90,7 @@ def decoder(shards: int, meter: Meter) -> Callable[[Item], Decoded]:
         if isinstance(item, Step):
             return Decoded(split_batch(item, shards), [])
         chunk = item.chunk
-        decoded = decode_chunk(chunk, now_ms=item.now_ms, series=series)
+        decoded = decode_chunk(chunk, now_ms=item.latest_ms, series=series, stamp_ms=item.now_ms)
         batch = decoded.batch
         meter.decoded(
             chunk.partition,
@@ -173,4 +173,4 @@ class CampaignStage(StatefulBatchLogic[ToShard, Output, Kept]):
 
 
 def _says_something(output: Output) -> bool:
-    return bool(output.decisions or output.kpis or output.verdicts or output.live)
+    return bool(output.decisions or output.kpis or output.verdicts or output.live or output.folded)

@@ -55,6 +55,7 @@ class StatusReporter:
             duplicates=self._meter.duplicates,
             late=self._meter.late,
             epoch_ms=1_000 * self._meter.epoch_s,
+            folded=self._meter.folded_names.total(),
         )
         self._log.append(LIVE, 0, [encode_live(status)])
         return status

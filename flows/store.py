@@ -15,6 +15,10 @@ _SETTINGS: Final = "settings.json"
 STATE_FORMAT: Final = 3
 
 
+# What stands in a store that was put aside, before the time in ms.
+_ASIDE: Final = "before"
+
+
 class StoreMismatchError(Exception):
     """The store was made with other settings; the message says which and what to do."""
 
@@ -26,6 +30,8 @@ class StoreSettings:
     shards: int
     partitions: int
     dedupe_ids: int
+    # Which log the state was made from.
+    log: str = ""
     state_format: int = STATE_FORMAT
 
 
@@ -46,6 +52,12 @@ def prepare(folder: Path, settings: StoreSettings, *, process: int, processes: i
             f"which here is {settings.state_format}. Go on with that version, or move the folder away: the flow then "
             "reads the log from its beginning, as far back as it is kept, and takes every decision again, same ids"
         )
+    if made.get("log") != settings.log:
+        raise StoreMismatchError(
+            f"{folder} was made from another log ({made.get('log') or 'unknown'}) than the one here ({settings.log}). "
+            "Bring that log back, or run `penstock flow --rewind`: the state is put aside, and the next start makes it "
+            "anew from all that this log holds"
+        )
     different = [name for name in wanted if made.get(name) != wanted[name]]
     if different:
         changes = ", ".join(f"{name} {made.get(name)} is now {wanted[name]}" for name in different)
@@ -53,6 +65,20 @@ def prepare(folder: Path, settings: StoreSettings, *, process: int, processes: i
             f"{folder} was made with other settings: {changes}. Set them back, or move the folder away: the flow then "
             "reads the log from its beginning and takes every decision again, with the same ids"
         )
+
+
+def put_aside(folder: Path, now_ms: int) -> Path | None:
+    """Move a store out of the way and return where it is now; None when there is none.
+
+    The one put aside before goes: there is one at most, so that rewinding again and again does not fill the disk.
+    """
+    if not folder.exists():
+        return None
+    for older in folder.parent.glob(f"{folder.name}.{_ASIDE}-*"):
+        shutil.rmtree(older)
+    aside = folder.with_name(f"{folder.name}.{_ASIDE}-{now_ms}")
+    folder.rename(aside)
+    return aside
 
 
 def _make(folder: Path, settings: StoreSettings, *, process: int, processes: int, shared: bool) -> None:

@@ -12,6 +12,7 @@ from ingest.letter_item import without_item
 from schemas import topics
 from schemas.dead_letters import DeadLetter
 from schemas.log import Log
+from schemas.unreadable import UNREADABLE
 
 _READ_BYTES: Final = 1 << 20
 
@@ -34,7 +35,7 @@ def read_letters(log: Log) -> Iterator[DeadLetter]:
         for record in chunk.records():
             try:
                 letter = _decoder.decode(record)
-            except msgspec.DecodeError:
+            except UNREADABLE:
                 continue
             if letter.dead_letter_id not in seen:
                 seen.add(letter.dead_letter_id)

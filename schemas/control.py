@@ -68,17 +68,22 @@ def encode_control(record: ControlRecord) -> bytes:
 
 
 def decode_control(record: bytes) -> ControlRecord:
-    """The control record in the bytes; raises msgspec.ValidationError on anything else."""
+    """The control record in the bytes; raises one of `UNREADABLE` on anything else."""
     return _decoder.decode(record)
 
 
 class OrderEntry(msgspec.Struct, kw_only=True):
     """One record of topic `events.order`: before event `offset` of this partition the clock showed `now_ms`, and
-    these control records (whose campaigns have this partition as home) came into force."""
+    these control records (whose campaigns have this partition as home) came into force.
+
+    `wall_ms` is there while the machine's clock is ahead of that and not believed: events stamped by it are not refused
+    for coming from the future.
+    """
 
     offset: int
     now_ms: int
     control: list[ControlRecord] = []
+    wall_ms: int | msgspec.UnsetType = msgspec.UNSET
 
 
 _order_decoder = msgspec.json.Decoder(OrderEntry)
@@ -90,5 +95,5 @@ def encode_order(entry: OrderEntry) -> bytes:
 
 
 def decode_order(record: bytes) -> OrderEntry:
-    """The order entry in the bytes; raises msgspec.ValidationError on anything else."""
+    """The order entry in the bytes; raises one of `UNREADABLE` on anything else."""
     return _order_decoder.decode(record)

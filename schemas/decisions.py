@@ -140,5 +140,5 @@ def encode_decision(decision: Decision) -> bytes:
 
 
 def decode_decision(record: bytes) -> Decision:
-    """The decision in a record of topic `decisions`; raises msgspec.ValidationError on anything else."""
+    """The decision in a record of topic `decisions`; raises one of `UNREADABLE` on anything else."""
     return _decoder.decode(record)

@@ -65,6 +65,8 @@ class FlowStatus(msgspec.Struct, kw_only=True, tag="flow", tag_field="kind"):
     duplicates: int
     late: int
     epoch_ms: float
+    # Campaigns and series beyond an organisation's bounds, counted under `~other`; which organisations': metrics say.
+    folded: int = 0
 
 
 class Verification(msgspec.Struct, kw_only=True, tag="verification", tag_field="kind"):
@@ -150,5 +152,5 @@ def encode_live(record: LiveRecord) -> bytes:
 
 
 def decode_live(record: bytes) -> LiveRecord:
-    """The live record in the bytes; raises msgspec.ValidationError on anything else."""
+    """The live record in the bytes; raises one of `UNREADABLE` on anything else."""
     return _decoder.decode(record)

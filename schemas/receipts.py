@@ -81,5 +81,5 @@ def encode_receipt(receipt: Receipt) -> bytes:
 
 
 def decode_receipt(record: bytes) -> Receipt:
-    """The receipt in the bytes; raises msgspec.ValidationError on anything else."""
+    """The receipt in the bytes; raises one of `UNREADABLE` on anything else."""
     return _decoder.decode(record)

@@ -15,6 +15,7 @@ from schemas.decisions import Decision, Kind, Mode, Reason, decode_decision
 from schemas.live import CampaignLive
 from schemas.log import Chunk, Log
 from schemas.serving import Serving
+from schemas.unreadable import UNREADABLE
 from storage.serving_schedule import Schedule, schedule_of
 
 # Decisions remembered by id; the oldest is forgotten beyond this.
@@ -142,7 +143,7 @@ class ServingFold:
         for raw in chunk.records():
             try:
                 state = fold(raw)
-            except (msgspec.DecodeError, ValueError, KeyError, TypeError) as error:
+            except (*UNREADABLE, KeyError, TypeError) as error:
                 self._on_bad(chunk.topic, error)
                 continue
             if state is not None:

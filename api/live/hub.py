@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
-import msgspec
 from starlette.websockets import WebSocket
 
 from api.live import metrics
@@ -40,6 +39,7 @@ from schemas.live import (
     decode_live,
 )
 from schemas.log import Chunk, Log, LogUnavailableError
+from schemas.unreadable import UNREADABLE
 
 # A browser that connects while the hub reads the log waits so long for it, then gets what is there.
 READY_WAIT_S: Final = 5.0
@@ -127,7 +127,7 @@ class LiveHub:
         for record in chunk.records():
             try:
                 self._put_live(decode_live(record))
-            except msgspec.DecodeError:
+            except UNREADABLE:
                 metrics.BAD_RECORDS.labels(topics.LIVE).inc()
         metrics.CAMPAIGNS.set(self.board.campaigns)
 
@@ -149,7 +149,7 @@ class LiveHub:
         for record in chunk.records():
             try:
                 self.board.put_decision(decode_decision(record), record)
-            except msgspec.DecodeError:
+            except UNREADABLE:
                 metrics.BAD_RECORDS.labels(topics.DECISIONS).inc()
 
     async def serve(self, socket: WebSocket, org_id: str) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-import msgspec
-
 from api.metrics import BAD_RECORDS
 from schemas import topics
 from schemas.campaigns import Campaign, CampaignStatus
 from schemas.control import CampaignRecord, decode_control
 from schemas.log import Chunk
+from schemas.unreadable import UNREADABLE
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +43,7 @@ class Roster:
                 record = decode_control(raw)
                 if isinstance(record, CampaignRecord):
                     self._define(record)
-            except (msgspec.DecodeError, ValueError) as error:
+            except UNREADABLE as error:
                 BAD_RECORDS.labels(topics.CONTROL).inc()
                 _log.warning("a record of topic control was left out: %s", error)
 

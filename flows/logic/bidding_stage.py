@@ -92,7 +92,8 @@ class BiddingStage:
         if campaign is None or campaign.bidding is None:
             row[at.STEP_AT], row[at.RESERVE] = at.FAR_MS, 0
             self._rules.pop(slot, None)
-            return []
+            # Nothing is held back any more, so there may be room again.
+            return self.note(slot, self._ledger.review(slot, Cause(self.clock_ms(slot), person=True), None))
         bidding, steering = campaign.bidding, self._steering(slot)
         self._rules[slot] = rules_of(campaign)
         if row[at.STEP_AT] == at.FAR_MS:
@@ -101,6 +102,13 @@ class BiddingStage:
             steering.controller = first_state(bidding)
             steering.counted = self._counters(slot)
         return self._with_click_rate(slot, self._words.first_bid(slot, steering, bidding, self.clock_ms(slot)))
+
+    def hears(self, slot: int, record: OverrideRecord | DecisionWordRecord) -> bool:
+        """Whether a person's word is a new one; asked once, as it remembers words on decisions."""
+        if isinstance(record, OverrideRecord):
+            return record.version > self._steering(slot).word_version
+        # Of a campaign of which nothing is known there is no decision to speak of.
+        return slot in self._steerings and self._steerings[slot].hears(record.decision_id, record.version)
 
     def override(self, slot: int, record: OverrideRecord) -> list[Decision]:
         """Take a person's bid over, or lift it."""

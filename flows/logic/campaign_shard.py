@@ -118,9 +118,12 @@ class CampaignShard:
     # -- control ------------------------------------------------------------------------------------------------
 
     def _control(self, record: ControlRecord, span: Span, output: Output) -> None:
+        """Take a record over, unless it is one that came again: versions only rise."""
         slot = self.registry.campaign(CampaignKey(record.org_id, record.campaign_id), defined=True)
         self._make_rows(span.now_ms)
         self.arrays.state.camp[slot, at.STALE] = 1
+        if not self._is_news(slot, record):
+            return
         if isinstance(record, CampaignRecord):
             output.decisions += self.bidding.note(slot, self.ledger.define(slot, record))
             output.decisions += self.bidding.define(slot)
@@ -129,6 +132,11 @@ class CampaignShard:
         else:
             output.decisions += self.bidding.note(slot, self.ledger.override(slot, record))
             output.decisions += self.bidding.override(slot, record)
+
+    def _is_news(self, slot: int, record: ControlRecord) -> bool:
+        if isinstance(record, CampaignRecord):
+            return record.version > self.ledger.standing(slot).version
+        return self.bidding.hears(slot, record)
 
     # -- events -------------------------------------------------------------------------------------------------
 
@@ -192,6 +200,7 @@ class CampaignShard:
         for slot in np.flatnonzero(home & (clock_ms >= camp[:, at.BOUNDARY])).tolist():
             output.decisions += self.bidding.note(slot, self.ledger.roll(slot, Cause(int(clock_ms[slot]))))
         output.kpis += self._report(partition, due_kinds(tick))
+        output.folded = self.registry.newly_folded()
         output.decisions += self.bidding.tick(home)
         self._forget(home)
         camp[tick % REFRESH_TICKS :: REFRESH_TICKS, at.STALE] |= home[tick % REFRESH_TICKS :: REFRESH_TICKS]
@@ -262,7 +271,7 @@ class CampaignShard:
             "standings": self.ledger.snapshot(),
             "bidding": self.bidding.snapshot(),
             "ticks": (dict(self._ticked_ms), dict(self._ticks)),
-            "folded": self.registry.folded,
+            "registry": self.registry.snapshot(),
             "waiting": {p: [list(queue) for queue in queues] for p, queues in self._waiting.items() if any(queues)},
         }
 
@@ -277,13 +286,13 @@ class CampaignShard:
             msgspec.msgpack.decode(snapshot["campaigns"], type=list[CampaignKey | None]),
             msgspec.msgpack.decode(snapshot["series"], type=list[SeriesKey | None]),
             restored.arrays.state.series[:, 0],
+            snapshot["registry"],
         )
         restored.ledger = Ledger(restored.arrays, restored.registry)
         restored.ledger.load(snapshot["standings"])
         restored.bidding = BiddingStage(restored.arrays, restored.registry, restored.ledger)
         restored.bidding.load(snapshot["bidding"])
         restored._ticked_ms, restored._ticks = dict(snapshot["ticks"][0]), dict(snapshot["ticks"][1])
-        restored.registry.folded = snapshot["folded"]
         restored._waiting = {p: [deque(queue) for queue in queues] for p, queues in snapshot["waiting"].items()}
         for slot, key in restored.registry.campaigns.used():
             restored.arrays.state.camp[slot, at.HOME] = restored._home(key.campaign_id)

@@ -1,7 +1,10 @@
-"""Event ids seen lately: exact duplicate detection within a bounded window.
+"""Event ids seen lately: exact duplicate detection within a bounded window, shared out fairly among organisations.
 
-Two generations of 128-bit ids. New ids go to the current one; when it holds `ids_max` it becomes the previous one and
-the ids of the one before are forgotten. So at least the last `ids_max` ids are known, at most twice as many.
+Two generations of 128-bit ids for each organisation. New ids go to the current one. When the current ones together
+hold `ids_max`, the largest becomes its organisation's previous one, and the ids of the one before are forgotten; when
+the previous ones together hold more than that, the largest lose their oldest ids. So whoever sends much forgets its own
+ids first (max-min fairness): a single organisation has at least its last `ids_max` ids, at most twice as many, and each
+of n has at least its last `ids_max // n`, whatever the others send.
 
 Memory a generation: 16 bytes an id, and 8 to 16 bytes an id of hash table (4-byte entries at a load of 1/4 to 1/2);
 it grows by doubling, so 4,194,304 ids take at most 2 x 96 MiB and an idle machine takes 160 KiB.
@@ -9,7 +12,7 @@ it grows by doubling, so 4,194,304 ids take at most 2 x 96 MiB and an idle machi
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +21,7 @@ from schemas.decode.kernel import kernel
 
 Ids = NDArray[np.uint64]
 Table = NDArray[np.uint32]
+Owners = NDArray[np.int32]
 
 _IDS_MIN: Final = 2_048
 
@@ -62,6 +66,18 @@ def _fill(ids: Ids, count: int, table: Table, bits: int) -> None:
     for number in range(count):
         slot = _find(ids, table, bits, ids[number, 0], ids[number, 1])
         _put(table, bits, slot, ids[number, 0], number)
+
+
+@kernel
+def _known(
+    id_hi: Ids, id_lo: Ids, ids: Ids, table: Table, bits: int, old_ids: Ids, old_table: Table, old_bits: int
+) -> NDArray[np.bool_]:
+    """Whether each id is there already; remembers nothing."""
+    known = np.empty(len(id_lo), np.bool_)
+    for row in range(len(id_lo)):
+        hi, lo = id_hi[row], id_lo[row]
+        known[row] = _find(ids, table, bits, hi, lo) < 0 or _find(old_ids, old_table, old_bits, hi, lo) < 0
+    return known
 
 
 @kernel
@@ -125,49 +141,138 @@ class _Generation:
         return generation
 
 
+class _Memory:
+    """What is remembered of one organisation."""
+
+    def __init__(self, ids_max: int) -> None:
+        self._ids_max = ids_max
+        self.current = _Generation(min(_IDS_MIN, ids_max))
+        self.previous = _Generation(1)
+
+    def mark_new(self, id_hi: Ids, id_lo: Ids) -> NDArray[np.bool_]:
+        """True for rows with a new id; remembers them. The caller has seen to the room."""
+        new = np.empty(len(id_lo), np.bool_)
+        row = 0
+        while row < len(id_lo):
+            now, old = self.current, self.previous
+            if now.count == len(now.ids):
+                now.grow(max(now.count + 1, min(2 * now.count, self._ids_max)))
+            row, now.count = _mark_new(
+                id_hi, id_lo, row, now.ids, now.count, now.table, now.bits, old.ids, old.table, old.bits, new
+            )
+        return new
+
+    def known(self, id_hi: Ids, id_lo: Ids) -> NDArray[np.bool_]:
+        """True for rows whose id is there already."""
+        now, old = self.current, self.previous
+        return _known(id_hi, id_lo, now.ids, now.table, now.bits, old.ids, old.table, old.bits)
+
+    def rotate(self) -> None:
+        """Begin a new generation."""
+        self.previous, self.current = self.current, _Generation(min(_IDS_MIN, self._ids_max))
+
+    def trim(self, level: int) -> None:
+        """Keep the newest ids of the previous generation."""
+        kept = self.previous.ids[self.previous.count - level : self.previous.count]
+        self.previous = _Generation.of(kept, max(1, level))
+
+    @classmethod
+    def restore(cls, previous: Ids, current: Ids, ids_max: int) -> _Memory:
+        memory = cls(ids_max)
+        memory.previous = _Generation.of(previous, max(1, len(previous)))
+        memory.current = _Generation.of(current, max(min(_IDS_MIN, ids_max), len(current)))
+        return memory
+
+
 class SeenIds:
-    """The ids of at least the last `ids_max` distinct events."""
+    """The ids of the last events of each organisation: see above. Organisations are numbered from 0."""
 
     def __init__(self, ids_max: int) -> None:
         self.ids_max = ids_max
-        self._current = _Generation(min(_IDS_MIN, ids_max))
-        self._previous = _Generation(1)
+        self._memories: list[_Memory] = []
+        self._held = 0
 
-    def mark_new(self, id_hi: Ids, id_lo: Ids) -> NDArray[np.bool_]:
-        """True for rows whose id was not seen before, neither earlier nor in an earlier row; remembers them."""
+    def mark_new(self, id_hi: Ids, id_lo: Ids, owner: Owners | None = None) -> NDArray[np.bool_]:
+        """True for rows whose id was not seen before, neither earlier nor in an earlier row; remembers them.
+
+        `owner` has the rows' organisations; None: all are of number 0. How rows are cut into calls makes no difference.
+        """
         id_hi, id_lo = np.ascontiguousarray(id_hi), np.ascontiguousarray(id_lo)
         new = np.empty(len(id_lo), np.bool_)
         row = 0
         while row < len(id_lo):
-            now, old = self._current, self._previous
-            row, now.count = _mark_new(
-                id_hi, id_lo, row, now.ids, now.count, now.table, now.bits, old.ids, old.table, old.bits, new
-            )
-            if now.count == len(now.ids):
+            end = self._end_of_room(id_hi, id_lo, owner, row)
+            for memory, rows in self._by_memory(owner, row, end):
+                held = memory.current.count
+                new[rows] = memory.mark_new(id_hi[rows], id_lo[rows])
+                self._held += memory.current.count - held
+            row = end
+            if self._held >= self.ids_max:
                 self._make_room()
         return new
 
-    def _make_room(self) -> None:
-        held = self._current.count
-        if held < self.ids_max:
-            self._current.grow(min(2 * held, self.ids_max))
-        else:
-            self._previous = self._current
-            self._current = _Generation(min(_IDS_MIN, self.ids_max))
+    def _by_memory(self, owner: Owners | None, row: int, end: int) -> list[tuple[_Memory, Any]]:
+        """The rows from `row` to `end` of each organisation, in order."""
+        if owner is None:
+            return [(self._memory(0), slice(row, end))]
+        here = owner[row:end]
+        present = np.flatnonzero(np.bincount(here)).tolist()
+        if len(present) == 1:
+            return [(self._memory(present[0]), slice(row, end))]
+        return [(self._memory(number), row + np.flatnonzero(here == number)) for number in present]
 
-    def snapshot(self) -> tuple[Ids, Ids]:
-        """The ids of both generations in order of arrival, 16 bytes each."""
-        return (
-            self._previous.ids[: self._previous.count].copy(),
-            self._current.ids[: self._current.count].copy(),
-        )
+    def _memory(self, number: int) -> _Memory:
+        while len(self._memories) <= number:
+            self._memories.append(_Memory(self.ids_max))
+        return self._memories[number]
+
+    def _end_of_room(self, id_hi: Ids, id_lo: Ids, owner: Owners | None, row: int) -> int:
+        """The row up to which ids surely fit: behind the last of as many unknown ones as there is room for."""
+        room = self.ids_max - self._held
+        if len(id_lo) - row <= room:
+            return len(id_lo)
+        unknown = np.zeros(len(id_lo), np.bool_)
+        for memory, rows in self._by_memory(owner, row, len(id_lo)):
+            unknown[rows] = ~memory.known(id_hi[rows], id_lo[rows])
+        places = np.flatnonzero(unknown)
+        return len(id_lo) if len(places) <= room else int(places[room - 1]) + 1
+
+    def _make_room(self) -> None:
+        largest = max(self._memories, key=lambda memory: memory.current.count)
+        largest.rotate()
+        self._held = sum(memory.current.count for memory in self._memories)
+        counts = [memory.previous.count for memory in self._memories]
+        level = _level(counts, self.ids_max)
+        for memory, count in zip(self._memories, counts, strict=True):
+            if count > level:
+                memory.trim(level)
+
+    def snapshot(self) -> list[tuple[Ids, Ids]]:
+        """The ids of both generations of each organisation in order of arrival, 16 bytes each."""
+        return [
+            (m.previous.ids[: m.previous.count].copy(), m.current.ids[: m.current.count].copy()) for m in self._memories
+        ]
 
     @classmethod
-    def restore(cls, snapshot: tuple[Ids, Ids], ids_max: int) -> SeenIds:
+    def restore(cls, snapshot: list[tuple[Ids, Ids]], ids_max: int) -> SeenIds:
         """The state of the snapshot; `ids_max` may differ from what it was taken with."""
-        previous, current = snapshot
         seen = cls(ids_max)
-        seen._previous = _Generation.of(previous, max(1, len(previous)))
-        room = 1 << len(current).bit_length()
-        seen._current = _Generation.of(current, max(room, min(_IDS_MIN, ids_max)))
+        seen._memories = [_Memory.restore(previous, current, ids_max) for previous, current in snapshot]
+        seen._held = sum(memory.current.count for memory in seen._memories)
+        while seen._held >= ids_max:
+            seen._make_room()
         return seen
+
+
+def _level(counts: list[int], total: int) -> int:
+    """How much each may keep so that all together keep at most `total`: what is small stays whole.
+
+    >>> _level([10, 2, 9], 30), _level([10, 2, 9], 12)
+    (10, 5)
+    """
+    left, among = total, len(counts)
+    for count in sorted(counts):
+        if count * among > left:
+            return left // among
+        left, among = left - count, among - 1
+    return max(counts, default=0)

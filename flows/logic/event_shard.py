@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +11,44 @@ from numpy.typing import NDArray
 from flows.logic.dedupe import SeenIds
 from flows.logic.routing import CampaignRoutes, campaign_shard_of, split_batch
 from flows.logic.step import Step
-from schemas.batch import EventBatch
+from schemas.batch import EventBatch, SeriesKey
 
 __all__ = ["EventShard", "split_batch"]
 
-Snapshot = tuple[NDArray[np.uint64], NDArray[np.uint64]]
+# Organisations, and of each the ids of both generations.
+Snapshot = tuple[list[str], list[tuple[NDArray[np.uint64], NDArray[np.uint64]]]]
+# Organisations whose events have a memory of their own, some 50 KiB each at least; later ones share the last.
+ORGANISATIONS_MAX: Final = 1_024
+
+
+class _Organisations:
+    """Numbers of organisations, in the order in which the shard met them."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[str, int] = {}
+        self._series: list[SeriesKey] = []
+        self._of_code = np.empty(0, np.int32)
+
+    def of(self, batch: EventBatch) -> NDArray[np.int32] | None:
+        """The number of each row's organisation; None where all are of number 0."""
+        if batch.series is not self._series:
+            self._series, self._of_code = batch.series, np.empty(0, np.int32)
+        if len(self._of_code) < len(batch.series):
+            more = np.full(len(batch.series) - len(self._of_code), -1, np.int32)
+            self._of_code = np.concatenate([self._of_code, more])
+        numbers: NDArray[np.int32] = self._of_code[batch.series_code]
+        unknown = numbers < 0
+        if unknown.any():
+            # In the order of rows, so that numbers depend neither on spans nor on other shards.
+            for code in dict.fromkeys(batch.series_code[unknown].tolist()):
+                self._of_code[code] = self._number(batch.series[code].org_id)
+            numbers = self._of_code[batch.series_code]
+        return numbers if len(self.numbers) > 1 else None
+
+    def _number(self, org_id: str) -> int:
+        if org_id not in self.numbers and len(self.numbers) == ORGANISATIONS_MAX:
+            return ORGANISATIONS_MAX - 1
+        return self.numbers.setdefault(org_id, len(self.numbers))
 
 
 class EventShard:
@@ -24,6 +58,7 @@ class EventShard:
         self.shard = shard
         self.shards = shards
         self._seen = SeenIds(dedupe_ids)
+        self._organisations = _Organisations()
         self._routes = CampaignRoutes(shards)
 
     def step(self, step: Step) -> list[Step]:
@@ -52,7 +87,7 @@ class EventShard:
     def _without_duplicates(self, batch: EventBatch | None) -> tuple[EventBatch | None, list[int]]:
         if batch is None or len(batch) == 0:
             return batch, []
-        new = self._seen.mark_new(batch.id_hi, batch.id_lo)
+        new = self._seen.mark_new(batch.id_hi, batch.id_lo, self._organisations.of(batch))
         if new.all():
             return batch, []
         return batch.take(new), batch.position[~new].tolist()
@@ -65,11 +100,13 @@ class EventShard:
 
     def snapshot(self) -> Snapshot:
         """What it remembers: ids in order of arrival."""
-        return self._seen.snapshot()
+        return list(self._organisations.numbers), self._seen.snapshot()
 
     @classmethod
     def restore(cls, snapshot: Snapshot, shard: int, shards: int, dedupe_ids: int) -> EventShard:
         """The shard as it was when the snapshot was taken."""
         restored = cls(shard, shards, dedupe_ids)
-        restored._seen = SeenIds.restore(snapshot, dedupe_ids)
+        organisations, seen = snapshot
+        restored._organisations.numbers = {org_id: number for number, org_id in enumerate(organisations)}
+        restored._seen = SeenIds.restore(seen, dedupe_ids)
         return restored

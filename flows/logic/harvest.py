@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.logic.bare import bare_state
+from flows.logic.bare import bare_state, inlined
 from flows.logic.cells import release_cell, window_of
 from flows.logic.layout import (
     CELLS_END,
@@ -42,6 +42,7 @@ from schemas.decode.kernel import kernel
 ROLLING_HOUR_MS: Final = 3_600_000
 ROLLING_DAY_MS: Final = 86_400_000
 # Columns of a measured window: counters, reach, start, end.
+IMPRESSIONS: Final = 0
 REACH: Final = 6
 MEASURES: Final = 9
 # Sections of a live row: today, total, rolling 1m, 5m, 1h, 24h, the newest 10 s window and the one before.
@@ -109,10 +110,16 @@ def _reach_of(s: State, cell: Int, count: NDArray[np.int64]) -> Int:
     return distinct_of(s.entries, s.registers, np.int64(s.links[cell, SKETCH]), size, count)
 
 
+@inlined
+def reach_within(estimate: Int, impressions: Int) -> Int:
+    """Reach: nobody is reached without an impression, so an estimate that came out above their number is too high."""
+    return min(estimate, impressions)
+
+
 @kernel
 def _measure(s: State, cell: Int, out: NDArray[np.int64]) -> None:
     out[:COUNTERS] = s.cells[cell, :COUNTERS]
-    out[REACH] = _reach_of(s, cell, np.empty(RANKS, np.int64))
+    out[REACH] = reach_within(_reach_of(s, cell, np.empty(RANKS, np.int64)), out[IMPRESSIONS])
     out[REACH + 1] = s.cells[cell, START]
     out[REACH + 2] = s.cells[cell, END]
 
@@ -126,7 +133,7 @@ def measure(s: State, cells: NDArray[np.int32], out: NDArray[np.int64]) -> None:
         cell = np.int64(cells[place])
         for column in range(COUNTERS):
             out[column, place] = s.cells[cell, column]
-        out[REACH, place] = _reach_of(s, cell, count)
+        out[REACH, place] = reach_within(_reach_of(s, cell, count), out[IMPRESSIONS, place])
         out[REACH + 1, place] = s.cells[cell, START]
         out[REACH + 2, place] = s.cells[cell, END]
 
@@ -142,7 +149,7 @@ def _sum_since(s: State, campaign: Int, tier: Int, start: Int, end: Int, out: ND
                 out[column] += s.cells[cell, column]
             merge_into(s.links, s.entries, s.registers, cell, registers)
         cell = np.int64(s.links[cell, NEXT])
-    out[REACH] = distinct(registers)
+    out[REACH] = reach_within(distinct(registers), out[IMPRESSIONS])
     out[REACH + 1] = start
     out[REACH + 2] = end
 

@@ -21,8 +21,9 @@ LATENESS_MS: Final = ALLOWED_LATENESS_MS
 # A watermark runs ahead of the log clock by at most this much: the clock ticks once a second, and a sender's clock
 # that is wrong must not close windows and days of the others.
 AHEAD_MS: Final = 5_000
-# Beyond this the log clock says nothing about the events (an offline run without a clock): event time alone counts.
-CLOCKLESS_MS: Final = 2 * FUTURE_MS_MAX
+# Beyond this the log clock says nothing about the events (an offline run without a clock): event time alone counts. A
+# day more than an event may be ahead, for events stamped by a clock that has leapt and is not believed yet.
+CLOCKLESS_MS: Final = 86_400_000 + FUTURE_MS_MAX
 FAR_MS: Final = 2**62
 
 # Tiers of tumbling windows.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,12 @@ SERIES_MAX: Final = 262_144
 # Only campaigns without a definition are folded: their names come from whoever sends events.
 CAMPAIGNS_MAX: Final = 65_536
 OTHER: Final = "~other"
+# When a shard is full, an organisation still has this part of the bound to itself, so that one's flood is not another's
+# outage: those that have defined a campaign, and so many others that were there first. So a shard never holds more than
+# twice the bound and, for each organisation with definitions, this part.
+GUARANTEED_PART: Final = 64
+# Organisations whose folded names are counted apart, for metrics; those of later ones are counted under OTHER.
+FOLDED_ORGS_MAX: Final = 64
 
 
 class CampaignKey(NamedTuple):
@@ -83,6 +89,30 @@ class Slots(Generic[K]):
         self._free = [slot for slot, key in enumerate(keys) if key is None]
 
 
+class Share:
+    """How much of one bound each organisation has."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._guaranteed = most // GUARANTEED_PART
+        self._total = 0
+        self._counts: dict[str, int] = {}
+
+    def fits(self, org_id: str, *, guaranteed: bool) -> bool:
+        """Whether the organisation may have one more."""
+        return self._total < self._most or (guaranteed and self._counts.get(org_id, 0) < self._guaranteed)
+
+    def add(self, org_id: str) -> None:
+        self._total += 1
+        self._counts[org_id] = self._counts.get(org_id, 0) + 1
+
+    def drop(self, org_id: str) -> None:
+        self._total -= 1
+        self._counts[org_id] -= 1
+        if self._counts[org_id] == 0:
+            del self._counts[org_id]
+
+
 class Registry:
     """Slots of campaigns and series; the state arrays have one row a slot."""
 
@@ -95,8 +125,15 @@ class Registry:
         # New slots since the shard last made rows for them.
         self.new_campaigns: list[int] = []
         self.new_series: list[int] = []
-        # Series that were counted under OTHER, each time one was looked up.
-        self.folded = 0
+        # Slots of campaigns that people have set something for: they are never folded.
+        self.defined: set[int] = set()
+        # Organisations with a guaranteed part.
+        self.guaranteed: set[str] = set()
+        # By organisation: series that were counted under OTHER, each time one was looked up.
+        self.folded: dict[str, int] = {}
+        self._folded_told: dict[str, int] = {}
+        self._unknown = Share(limits.campaigns)
+        self._share_of_series = Share(limits.series)
         self._list: list[SeriesKey] = []
         self._slot_of_code = np.empty(0, np.int32)
         # Codes whose series had no room of its own: looked up again once there is room.
@@ -106,13 +143,25 @@ class Registry:
         """The slot of a campaign, made when it is new."""
         slot = self.campaigns.get(key)
         if slot is None:
-            if not defined and len(self.campaigns) >= self.limits.campaigns and key.campaign_id != OTHER:
+            if not defined and key.campaign_id != OTHER and not self._fits(self._unknown, key.org_id):
                 return self.campaign(CampaignKey(key.org_id, OTHER))
             slot = self.campaigns.add(key)
             if slot == len(self.series_of_campaign):
                 self.series_of_campaign.append(0)
             self.new_campaigns.append(slot)
+            self._unknown.add(key.org_id)
+        if defined and slot not in self.defined:
+            self.defined.add(slot)
+            self.guaranteed.add(key.org_id)
+            self._unknown.drop(key.org_id)
+            # Its events may have been folded until now.
+            self._look_up_folded_again()
         return slot
+
+    def _fits(self, share: Share, org_id: str) -> bool:
+        if org_id not in self.guaranteed and len(self.guaranteed) < GUARANTEED_PART:
+            self.guaranteed.add(org_id)
+        return share.fits(org_id, guaranteed=org_id in self.guaranteed)
 
     def _series(self, key: SeriesKey) -> int:
         slot = self.series.get(key)
@@ -121,20 +170,30 @@ class Registry:
         campaign = self.campaign(CampaignKey(key.org_id, key.campaign_id))
         kept = self.campaigns.key(campaign)
         full = (
-            len(self.series) >= self.limits.series
+            not self._fits(self._share_of_series, key.org_id)
             or self.series_of_campaign[campaign] >= self.limits.series_per_campaign
             or kept.campaign_id != key.campaign_id
         )
         if full and key.creative_id != OTHER:
-            self.folded += 1
+            self._count_folded(key.org_id)
             return self._series(SeriesKey(*kept, OTHER, OTHER, OTHER, OTHER))
         slot = self.series.add(key)
         if slot == len(self.campaign_of_series):
             self.campaign_of_series.append(campaign)
         self.campaign_of_series[slot] = campaign
         self.series_of_campaign[campaign] += 1
+        self._share_of_series.add(key.org_id)
         self.new_series.append(slot)
         return slot
+
+    def _count_folded(self, org_id: str) -> None:
+        counted = org_id if org_id in self.folded or len(self.folded) < FOLDED_ORGS_MAX else OTHER
+        self.folded[counted] = self.folded.get(counted, 0) + 1
+
+    def newly_folded(self) -> dict[str, int]:
+        """By organisation: what was folded since this was last asked."""
+        told, self._folded_told = self._folded_told, dict(self.folded)
+        return {org_id: more for org_id, count in self.folded.items() if (more := count - told.get(org_id, 0)) > 0}
 
     def slots(self, batch: EventBatch) -> NDArray[np.int32]:
         """The series slot of each row; a list of series seen in the batch before is looked up only where it grew."""
@@ -154,37 +213,57 @@ class Registry:
     def _look_up(self, batch: EventBatch, codes: NDArray[np.int32]) -> None:
         found = []
         for code in codes.tolist():
-            folded = self.folded
-            found.append(self._series(batch.series[code]))
-            if self.folded > folded:
+            key = batch.series[code]
+            slot = self._series(key)
+            found.append(slot)
+            if self.series.key(slot) != key:
                 self._folded_codes.append(code)
         self._slot_of_code[codes] = found
 
     def free_series(self, slots: list[int]) -> None:
         """Forget series; a batch that names them again makes them anew."""
         for slot in slots:
-            self.series.free(slot)
+            self._share_of_series.drop(self.series.free(slot).org_id)
             self.series_of_campaign[self.campaign_of_series[slot]] -= 1
         if slots:
             self._slot_of_code[np.isin(self._slot_of_code, slots)] = -1
-            self._slot_of_code[self._folded_codes] = -1
-            self._folded_codes = []
+            self._look_up_folded_again()
 
     def free_campaign(self, slot: int) -> None:
         """Forget a campaign without series."""
         assert self.series_of_campaign[slot] == 0, "a campaign is freed after its series"
-        self.campaigns.free(slot)
+        org_id = self.campaigns.free(slot).org_id
+        if slot in self.defined:
+            self.defined.discard(slot)
+        else:
+            self._unknown.drop(org_id)
+        self._look_up_folded_again()
+
+    def _look_up_folded_again(self) -> None:
+        self._slot_of_code[self._folded_codes] = -1
+        self._folded_codes = []
+
+    def snapshot(self) -> dict[str, Any]:
+        """What is kept beside the keys."""
+        return {"defined": sorted(self.defined), "guaranteed": sorted(self.guaranteed), "folded": dict(self.folded)}
 
     def load(
         self,
         campaigns: list[CampaignKey | None],
         series: list[SeriesKey | None],
         campaign_of_series: NDArray[np.int32],
+        beside: dict[str, Any],
     ) -> None:
-        """Take the keys of a snapshot."""
+        """Take the keys of a snapshot, and what is kept beside them."""
         self.campaigns.load(campaigns)
         self.series.load(series)
         self.campaign_of_series = campaign_of_series[: len(series)].tolist()
         self.series_of_campaign = [0] * len(campaigns)
-        for slot, _ in self.series.used():
+        for slot, series_key in self.series.used():
             self.series_of_campaign[self.campaign_of_series[slot]] += 1
+            self._share_of_series.add(series_key.org_id)
+        self.defined, self.guaranteed = set(beside["defined"]), set(beside["guaranteed"])
+        self.folded, self._folded_told = dict(beside["folded"]), dict(beside["folded"])
+        for slot, key in self.campaigns.used():
+            if slot not in self.defined:
+                self._unknown.add(key.org_id)

@@ -13,6 +13,8 @@ from schemas.decisions import Decision, Kind, Mode, decode_decision, encode_deci
 # Decisions that took effect and can be undone, and recommendations that can be approved; older ones are forgotten.
 HISTORY_MAX: Final = 50
 WAITING_MAX: Final = 20
+# Decisions whose last word is remembered, so that it is not taken twice: more than there are to speak of.
+WORDS_MAX: Final = 100
 # What waits for a word or was rejected is not proposed again for so long, unless by then it would be another change.
 REPEAT_MS: Final = 3_600_000
 # Changes nearer to each other than this share of the larger are the same proposal.
@@ -73,6 +75,16 @@ class Steering(msgspec.Struct, array_like=True):
     week_spend: float = 0.0
     week_events: float = 0.0
     portfolio_at_ms: int = 0
+    # By decision: the version of the last word on it.
+    words: dict[str, int] = {}
+
+    def hears(self, decision_id: str, version: int) -> bool:
+        """Whether a word on a decision is newer than the last one; remembers it."""
+        if version <= self.words.get(decision_id, 0):
+            return False
+        kept = [(each, known) for each, known in self.words.items() if each != decision_id]
+        self.words = dict([*kept[1 - WORDS_MAX :], (decision_id, version)])
+        return True
 
     def holds(self, kind: Kind, clock_ms: int) -> bool:
         """Whether a person's word keeps automation off this kind of change."""

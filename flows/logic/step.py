@@ -45,3 +45,5 @@ class Output:
     kpis: list[KpiBatch] = field(default_factory=list)
     verdicts: list[Verdicts] = field(default_factory=list)
     live: list[CampaignLive] = field(default_factory=list)
+    # By organisation: campaigns and series that were counted under `~other`, since the last output that says.
+    folded: dict[str, int] = field(default_factory=dict)

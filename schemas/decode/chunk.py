@@ -74,7 +74,13 @@ def _slow_texts(slow: list[SlowRow]) -> SlowTexts:
 
 
 def scan(
-    chunk: Chunk, *, now_ms: int, org_id: str | None, series: SeriesTable | Uncoded, with_texts: bool = False
+    chunk: Chunk,
+    *,
+    now_ms: int,
+    org_id: str | None,
+    series: SeriesTable | Uncoded,
+    with_texts: bool = False,
+    stamp_ms: int | None = None,
 ) -> Scan:
     """Scan a chunk; `with_texts` notes where every text is, and leaves lines with unknown fields to the row decoder."""
     payload = Payload(chunk.payload)
@@ -99,7 +105,7 @@ def scan(
     doubtful = [
         (place, payload.bytes[starts[place] : ends[place]]) for place in np.flatnonzero(states == DOUBTFUL).tolist()
     ]
-    slow, dead = _decide(chunk, doubtful, positions, now_ms, org_id)
+    slow, dead = _decide(chunk, doubtful, positions, now_ms, org_id, now_ms if stamp_ms is None else stamp_ms)
     texts = _slow_texts(slow)
     if slow:
         places = np.array([row.place for row in slow], np.int64)
@@ -111,7 +117,12 @@ def scan(
 
 
 def _decide(
-    chunk: Chunk, doubtful: list[tuple[int, bytes]], positions: NDArray[np.int64], now_ms: int, org_id: str | None
+    chunk: Chunk,
+    doubtful: list[tuple[int, bytes]],
+    positions: NDArray[np.int64],
+    now_ms: int,
+    org_id: str | None,
+    stamp_ms: int,
 ) -> tuple[list[SlowRow], list[DeadLetter]]:
     """What the lines that the scanner was not sure of are: events, or dead letters."""
     slow: list[SlowRow] = []
@@ -123,20 +134,27 @@ def _decide(
             continue
         source = f"{chunk.topic}/{chunk.partition}@{positions[place]}"
         owner = org_id or organisation_of(raw)
-        dead.append(dead_letter(raw, *found, source=source, org_id=owner, ts_ms=now_ms))
+        dead.append(dead_letter(raw, *found, source=source, org_id=owner, ts_ms=stamp_ms))
     return slow, dead
 
 
-def decode_chunk(chunk: Chunk, *, now_ms: int, org_id: str | None = None, series: SeriesTable | None = None) -> Decoded:
+def decode_chunk(
+    chunk: Chunk,
+    *,
+    now_ms: int,
+    org_id: str | None = None,
+    series: SeriesTable | None = None,
+    stamp_ms: int | None = None,
+) -> Decoded:
     """The events of a chunk in log order, and a dead letter for every line that is none.
 
-    `now_ms` bounds event times and stamps dead letters. With `org_id` all events are of that organisation and a line
-    that names another is refused; without, each line's own counts, DEFAULT_ORG where it names none.
-    `batch.position` is the log offset. Reasons are those of `decode_row`. With a table, `batch.series` is its list and
-    codes mean the same from chunk to chunk as long as the list is the same; without, the batch has its own.
+    `now_ms` bounds event times and stamps dead letters, unless `stamp_ms` does. With `org_id` all events are of that
+    organisation and a line that names another is refused; without, each line's own counts, DEFAULT_ORG where it names
+    none. `batch.position` is the log offset. Reasons are those of `decode_row`. With a table, `batch.series` is its
+    list and codes mean the same from chunk to chunk as long as the list is the same; without, the batch has its own.
     """
     table = SeriesTable() if series is None else series
-    scanned = scan(chunk, now_ms=now_ms, org_id=org_id, series=table)
+    scanned = scan(chunk, now_ms=now_ms, org_id=org_id, series=table, stamp_ms=stamp_ms)
     columns = scanned.columns
     batch = EventBatch(
         position=scanned.positions,

@@ -11,7 +11,6 @@ from typing import Any, Final, TypeVar
 import msgspec
 import numpy as np
 import pyarrow as pa
-from pydantic import ValidationError
 
 from schemas.batch import SeriesKey
 from schemas.campaigns import Campaign
@@ -19,6 +18,7 @@ from schemas.control import CampaignRecord, decode_control
 from schemas.dead_letters import DeadLetter
 from schemas.decisions import Decision, decode_decision
 from schemas.kpis import LEVELS, NUMBERS, WINDOWS, KpiBatch, Packed
+from schemas.unreadable import UNREADABLE
 from storage import metrics
 
 _log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def decoded(topic: str, records: Sequence[bytes], decode: Callable[[bytes], Reco
     for raw in records:
         try:
             kept.append(decode(raw))
-        except (msgspec.DecodeError, ValidationError, ValueError) as error:
+        except UNREADABLE as error:
             metrics.BAD_RECORDS.labels(topic).inc()
             _log.warning("a record of topic %s was left out: %s", topic, error)
     return kept

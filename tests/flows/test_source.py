@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
 import pytest
 
 from flows.logic.step import Step
 from flows.metrics import Meter
+from flows.place import LogBehindError
 from flows.source import EventsPartition, EventsSource, Place, SourceOptions, Span
 from schemas.control import decode_order
-from schemas.topics import CONTROL, EVENTS, ORDER, partition_of
+from schemas.kpis import Verdicts
+from schemas.topics import CONTROL, EVENTS, ORDER, VERDICTS, partition_of
 from tests.support.flow_runs import define
 from tests.support.memory_log import MemoryLog
 
@@ -146,6 +149,22 @@ def test_a_replay_writes_no_entries_of_its_own(log: MemoryLog) -> None:
     assert log.records(ORDER, HERE) == entries
 
 
+def test_after_a_kill_no_entry_comes_before_events_that_were_acted_on(log: MemoryLog) -> None:
+    reader = Reader(log)
+    reader.read()
+    place = reader.part.snapshot()
+    add(log, b"1", b"2", b"3")
+    reader.read()
+    verdicts = Verdicts(partition=HERE, first_offset=0, next_offset=4)
+    log.append(VERDICTS, 0, [msgspec.json.encode(verdicts)])
+    define(log, AT_HOME)
+    assert Reader(log, place).later(5_000).read() == [
+        "events 0-4",
+        f"tick 1005000 [{AT_HOME} v1]",
+        "events 4-6",
+    ]
+
+
 def test_it_goes_on_from_its_snapshot(log: MemoryLog) -> None:
     add(log, b"1")
     reader = Reader(log)
@@ -248,8 +267,21 @@ def test_a_recovery_store_of_another_log_is_refused(log: MemoryLog) -> None:
 
             raise OffsetGoneError(topic, partition, offset, 0)
 
-    with pytest.raises(ValueError, match="belongs to another log"):
+    with pytest.raises(LogBehindError, match="run `penstock flow --rewind`"):
         Reader(EmptyLog(PARTITIONS), Place(500, 0, 0, 999_999_000), journals=False).read()
+
+
+@pytest.mark.parametrize("topic", [EVENTS, ORDER, CONTROL])
+def test_a_log_that_lost_its_end_is_told_in_one_sentence_and_not_gone_on_from(log: MemoryLog, topic: str) -> None:
+    define(log, AT_HOME)
+    add(log, b"1")
+    reader = Reader(log)
+    reader.read()
+    place = reader.part.snapshot()
+    log.cut(topic, 0 if topic == CONTROL else HERE)
+    with pytest.raises(LogBehindError, match=f"{topic}/. ends at offset 0") as told:
+        Reader(log, place).read()
+    assert "\n" not in str(told.value)
 
 
 def test_control_records_that_would_outgrow_a_message_are_spread_over_entries(log: MemoryLog) -> None:
@@ -262,10 +294,45 @@ def test_control_records_that_would_outgrow_a_message_are_spread_over_entries(lo
     ]
 
 
-def test_a_record_of_the_control_topic_that_is_none_is_left_out(log: MemoryLog) -> None:
-    log.append(CONTROL, 0, [b"{}"])
+BROKEN = [
+    pytest.param(b"{}", id="another shape"),
+    pytest.param(b"\0" * 512, id="a page of zeros"),
+    pytest.param(b'{"offset":4,"now_ms":10', id="half a record"),
+    pytest.param(b'{"offset":0,"now_ms":1,"control":[{"kind":"campaign","key":"\xff"}]}', id="no UTF-8"),
+    pytest.param(b'{"offset":0,"now_ms":1,"x":' + b"[" * 100_000, id="nested without end"),
+]
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_record_of_the_control_topic_that_is_none_is_left_out(log: MemoryLog, broken: bytes) -> None:
+    log.append(CONTROL, 0, [broken])
     define(log, AT_HOME)
     assert Reader(log).read() == [f"tick 1000000 [{AT_HOME} v1]"]
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_an_entry_that_cannot_be_read_is_left_out_and_what_it_brought_comes_with_the_next(
+    log: MemoryLog, broken: bytes
+) -> None:
+    define(log, AT_HOME)
+    add(log, b"1")
+    log.append(ORDER, HERE, [broken])
+    reader = Reader(log)
+    first = reader.read()
+    assert first == [f"tick 1000000 [{AT_HOME} v1]", "events 0-2"]
+    assert reader.meter.registry.get_sample_value("penstock_flow_bad_records_total", {"topic": ORDER}) == 1
+    assert Reader(log, journals=False).read() == first
+
+
+def test_an_entry_that_turns_unreadable_while_the_flow_runs_loses_no_definition(log: MemoryLog) -> None:
+    reader = Reader(log)
+    reader.read()
+    place = reader.part.snapshot()
+    define(log, AT_HOME)
+    reader.later(500).read()
+    log.spoil(ORDER, HERE)
+    resumed = Reader(log, place)
+    assert resumed.later(2_000).read() == [f"tick 1002000 [{AT_HOME} v1]"]
 
 
 def test_a_clock_that_goes_back_never_takes_the_log_clock_along(log: MemoryLog) -> None:
@@ -273,7 +340,7 @@ def test_a_clock_that_goes_back_never_takes_the_log_clock_along(log: MemoryLog) 
     reader.read()
     reader.clock.set_back_ms = 60_000
     define(log, AT_HOME)
-    assert reader.later(500).read() == [f"tick 1000001 [{AT_HOME} v1]"]
+    assert reader.later(500).read() == [f"tick 1000500 [{AT_HOME} v1]"]
 
 
 def test_a_bounded_source_ends_at_the_end_that_the_log_had(log: MemoryLog) -> None:

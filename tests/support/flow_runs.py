@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import msgspec
 
 from schemas.control import CampaignRecord, encode_control
-from schemas.decisions import decode_decision
+from schemas.decisions import decode_decision, encode_decision
 from schemas.events import DEFAULT_ORG
 from schemas.kpis import KpiBatch, Verdicts
 from schemas.log import Log
@@ -121,12 +121,24 @@ def records(log: Log, topic: str, partition: int = 0) -> list[bytes]:
 
 
 def decisions(log: Log) -> dict[str, bytes]:
-    """Decisions by id. A decision written twice must be the same bytes."""
+    """Decisions by id, without their sequence: that is by the written clock, which each run has of its own.
+
+    A decision written twice must be the same bytes, and sequences of a campaign rise.
+    """
     found: dict[str, bytes] = {}
+    last: dict[str, int] = {}
     for record in records(log, DECISIONS):
-        key = decode_decision(record).decision_id
+        decision = decode_decision(record)
+        key, campaign = decision.decision_id, decision.campaign_id
+        if key not in found:
+            assert decision.sequence > last.get(campaign, 0), f"decision {key} comes after its successor"
+            last[campaign] = decision.sequence
         assert found.setdefault(key, record) == record, f"decision {key} has two contents"
-    return found
+    return {key: _without_sequence(record) for key, record in found.items()}
+
+
+def _without_sequence(record: bytes) -> bytes:
+    return encode_decision(msgspec.structs.replace(decode_decision(record), sequence=0))
 
 
 def windows(log: Log) -> Windows:

@@ -76,6 +76,16 @@ class MemoryLog:
         """Every record of a partition, whatever retention dropped included."""
         return bytes(self._bytes.get((topic, partition), b"")).split(b"\n")[:-1]
 
+    def cut(self, topic: str, partition: int, end: int = 0) -> None:
+        """Lose what is behind an offset, as an older copy of the log would have."""
+        del self._bytes[topic, partition][end:]
+
+    def spoil(self, topic: str, partition: int) -> None:
+        """Turn the last record into zeros."""
+        log = self._bytes[topic, partition]
+        begin = log.rfind(b"\n", 0, len(log) - 1) + 1
+        log[begin : len(log) - 1] = bytes(len(log) - 1 - begin)
+
     def drop_before(self, topic: str, partition: int, offset: int) -> None:
         """Let retention remove what is before `offset`."""
         self._begin[topic, partition] = offset

@@ -107,3 +107,19 @@ def test_a_campaign_goes_on_when_far_less_was_under_way_than_was_held_back() -> 
 def test_a_slow_report_never_stops_a_campaign_before_half_its_budget() -> None:
     made = until_paused(market(600_000, 1_000_000, auctions=20.0))
     assert pauses(made)[0].inputs["spend_micros"] >= 500_000
+
+
+def test_a_campaign_goes_on_when_its_strategy_is_removed_and_with_it_what_was_held_back() -> None:
+    made = until_paused(market(600_000, 1_000_000, auctions=20.0))
+    pause = pauses(made)[0]
+    assert pause.inputs["spend_micros"] < 1_000_000
+    made.say(definition(version=2, daily_budget_micros=1_000_000))
+    [resume] = [d for d in made.decisions if d.kind == Kind.RESUME]
+    assert resume.reason == "in_flight_settled"
+    assert made.running
+
+
+def test_a_campaign_that_spent_its_budget_stays_paused_when_its_strategy_is_removed() -> None:
+    made = until_paused(market(0, 1_000_000, spread_ms=500))
+    made.say(definition(version=2, daily_budget_micros=1_000_000))
+    assert not made.running

@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from flows.logic.dedupe import SeenIds
 from flows.logic.event_shard import EventShard, split_batch
 from flows.logic.step import Step
-from tests.flows.logic.stream import Ev, batch_of, definition
+from schemas.batch import EventBatch
+from tests.flows.logic.stream import Ev, batch_of, definition, hashed
+
+T0 = 1_790_000_000_000
 
 
 def ids_of(keys: list[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -50,6 +53,63 @@ def test_a_restored_memory_answers_like_the_one_it_was_taken_from(keys: list[int
     assert straight.mark_new(hi[cut:], lo[cut:]).tolist() == restored.mark_new(hi[cut:], lo[cut:]).tolist()
 
 
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 120)), max_size=300),
+    st.integers(3, 70),
+    st.lists(st.integers(0, 300), max_size=6),
+    st.integers(0, 5),
+)
+def test_neither_cuts_nor_restarts_change_what_is_a_duplicate(
+    rows: list[tuple[int, int]], ids_max: int, cuts: list[int], restart: int
+) -> None:
+    owner = np.array([one for one, _ in rows], np.int32)
+    hi, lo = ids_of([*(1 + key + 200 * one for one, key in rows), 700])
+    hi, lo = hi[:-1], lo[:-1]
+    whole = SeenIds(ids_max).mark_new(hi, lo, owner).tolist()
+    seen, found, begin = SeenIds(ids_max), [], 0
+    for number, end in enumerate([*sorted(cuts), len(rows)]):
+        found += seen.mark_new(hi[begin:end], lo[begin:end], owner[begin:end]).tolist()
+        begin = max(begin, end)
+        if number == restart:
+            seen = SeenIds.restore(seen.snapshot(), ids_max)
+    assert found == whole
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 60)), max_size=400), st.integers(6, 60))
+def test_of_three_organisations_each_has_a_third_of_the_memory_whatever_the_others_send(
+    rows: list[tuple[int, int]], ids_max: int
+) -> None:
+    seen = SeenIds(ids_max)
+    accepted: dict[int, list[int]] = {0: [], 1: [], 2: []}
+    for one, key in rows:
+        hi, lo = ids_of([1 + key + 200 * one, 700])
+        [new] = seen.mark_new(hi[:1], lo[:1], np.array([one], np.int32)).tolist()
+        if new:
+            assert key not in accepted[one][-(ids_max // 3) :]
+            accepted[one].append(key)
+    assert sum(len(ids) for generations in seen.snapshot() for ids in generations) <= 2 * ids_max
+
+
+def test_a_flood_of_one_organisation_does_not_push_out_the_ids_of_another() -> None:
+    quiet, loud = ([(k, Ev(number, T0)) for k, number in enumerate(numbers)] for numbers in (range(50), range(9_000)))
+    shard = EventShard(0, 1, 1_000)
+    shard.step(Step(0, 0, 1, 0, 0, batch=owned("quiet", quiet)))
+    for first in range(0, len(loud), 100):
+        shard.step(Step(0, 0, 1, 0, 0, batch=owned("loud", loud[first : first + 100])))
+    [again] = shard.step(Step(0, 0, 1, 0, 0, batch=owned("quiet", quiet)))
+    assert len(again.duplicates) == 50
+
+
+def owned(org_id: str, events: list[tuple[int, Ev]]) -> EventBatch:
+    """A batch of one organisation; its ids are its own, as hashes of organisation and id are."""
+    batch = batch_of(events)
+    batch.id_hi = batch.id_hi ^ np.uint64(hashed(org_id))
+    batch.series = [key._replace(org_id=org_id) for key in batch.series]
+    return batch
+
+
 def test_ids_that_differ_only_in_their_upper_or_lower_half_are_two() -> None:
     hi, lo = np.array([1, 2, 1, 1], np.uint64), np.array([5, 5, 6, 5], np.uint64)
     assert SeenIds(16).mark_new(hi, lo).tolist() == [True, True, True, False]
@@ -61,7 +121,7 @@ def test_a_million_ids_snapshot_to_sixteen_bytes_each() -> None:
     seen = SeenIds(4_194_304)
     assert seen.mark_new(hi, lo).all()
     snapshot = seen.snapshot()
-    assert sum(array.nbytes for array in snapshot) == 16_000_000
+    assert sum(array.nbytes for generations in snapshot for array in generations) == 16_000_000
     assert not SeenIds.restore(snapshot, 4_194_304).mark_new(hi, lo).any()
 
 

@@ -157,7 +157,7 @@ def test_a_person_pauses_and_resumes(put: Tick, back: Tick, reasons: tuple[str, 
 
 def test_a_person_s_resume_does_not_spend_past_a_budget() -> None:
     items = [campaign(daily_budget_micros=10), Ev(1, T0, cost=10), Tick(T0, (override("pause"),))]
-    assert told(decided([*items, Tick(T0, (override("resume"),))])) == [("pause", "daily_budget_reached")]
+    assert told(decided([*items, Tick(T0, (override("resume", version=2),))])) == [("pause", "daily_budget_reached")]
 
 
 def test_start_and_end_pause_and_resume_idle_campaigns_by_the_clock() -> None:
@@ -244,3 +244,19 @@ def test_a_pause_by_a_late_event_comes_after_the_resume_that_the_clock_brought()
     assert told(decisions)[1:] == [("resume", "budget_raised"), ("pause", "daily_budget_reached")]
     assert max(decisions, key=lambda d: (d.ts_ms, d.decision_id)).kind == "resume", "event time would end on this"
     assert max(decisions, key=lambda d: d.place).kind == "pause"
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        pytest.param(definition(version=1, status="paused"), id="an older definition"),
+        pytest.param(definition(version=2, status="paused"), id="the same version"),
+        pytest.param(override("pause", version=1), id="an older override"),
+    ],
+)
+def test_a_record_that_is_delivered_again_changes_nothing(again: Any) -> None:
+    first = [Tick(T0, (definition(version=1, status="paused"),)), Tick(T0 + 1, (definition(version=2),))]
+    words = [Tick(T0 + 2, (override("pause", version=1),)), Tick(T0 + 3, (override("resume", version=2),))]
+    once = decided([*first, *words])
+    assert [d.kind for d in once] == ["pause", "resume", "pause", "resume"]
+    assert told(decided([*first, *words, Tick(T0 + 4, (again,)), Tick(T0 + 5)])) == told(once)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from flows.logic.campaign_shard import CampaignShard
+from flows.logic.live_rows import live_rows
 from flows.logic.step import Step
 from schemas.batch import EventBatch
 from schemas.kpis import KpiBatch
@@ -58,7 +59,8 @@ def test_the_error_is_that_of_the_number_of_registers(
     errors = []
     for seed in range(16):
         actors = people(count, seed)
-        kpis = shard_of([impressions(part) for part in np.array_split(actors, 3)]).drain().kpis
+        # Everybody sees two, so that the number of impressions does not bound the estimate.
+        kpis = shard_of([impressions(part) for part in (*np.array_split(actors, 3), actors)]).drain().kpis
         errors.append(reach_of(kpis, level, window) / count - 1)
     # The mean of 16 runs is within 3.5 of its own standard errors, and no run is far out.
     assert abs(np.mean(errors)) < 3.5 * standard_error / 16**0.5 + 0.5 / count
@@ -67,8 +69,9 @@ def test_the_error_is_that_of_the_number_of_registers(
 
 def test_meeting_the_same_people_again_changes_nothing() -> None:
     actors = people(700, 1)
-    once = shard_of([impressions(actors)]).drain().kpis
-    twice = shard_of([impressions(actors), impressions(actors[::-1])]).drain().kpis
+    # Twice at first: the number of impressions bounds what is shown.
+    once = shard_of([impressions(actors), impressions(actors)]).drain().kpis
+    twice = shard_of([impressions(actors), impressions(actors), impressions(actors[::-1])]).drain().kpis
     for level in ("campaign", "series"):
         for window in ("10s", "1m", "1h", "day"):
             assert reach_of(once, level, window) == reach_of(twice, level, window)
@@ -127,3 +130,15 @@ def test_memory_of_closed_windows_is_used_again() -> None:
         ends.append(int(shard.arrays.state.marks[3]))
     # An hour takes more than 64 blocks; after a day only the odd one comes on top.
     assert ends[-1] <= ends[26] + 200
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_reach_is_never_above_impressions_in_windows_rolling_windows_and_live_rows(seed: int) -> None:
+    actors = people(1_310, seed)
+    shard = shard_of([impressions(part) for part in np.array_split(actors, 5)])
+    for batch in shard.drain().kpis:
+        columns = batch.columns()
+        assert all(reach <= seen for reach, seen in zip(columns.reach, columns.impressions, strict=True))
+    [row] = live_rows(shard.arrays, shard.registry, shard.ledger, np.array([0]), 0)
+    for counters in (row.today, row.total, *row.rolling.values(), *(counted for _, counted in row.windows)):
+        assert counters.reach <= counters.impressions

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from flows.logic.registry import OTHER, Limits
+from flows.logic.registry import OTHER, CampaignKey, Limits
 from flows.logic.step import Step
-from schemas.batch import SeriesKey
-from tests.flows.logic.stream import Ev, Flow, Tick, batch_of, definition, steps_of
+from schemas.batch import EventBatch, SeriesKey
+from tests.flows.logic.stream import Ev, Flow, Tick, batch_of, definition, hashed, steps_of
 
 T0 = 1_790_000_000_000
 
@@ -33,7 +33,7 @@ def test_series_beyond_the_bound_of_a_campaign_are_counted_together() -> None:
         ("b", OTHER): 4,
     }
     assert impressions_of(flow, "campaign", "10s") == {("a", ""): 6, ("b", ""): 6}
-    assert flow.campaigns[0].registry.folded == 8
+    assert flow.campaigns[0].registry.folded == {"o": 8}
 
 
 def test_unknown_campaigns_beyond_the_bound_are_counted_together_and_defined_ones_are_not() -> None:
@@ -79,3 +79,62 @@ def test_texts_with_any_character_survive_a_restart() -> None:
         .run(steps_of([Ev(2, T0, "a", creative)], 1, T0))
     )
     assert impressions_of(flow, "series", "10s") == {("a", creative): 2}
+
+
+def of_org(org_id: str, batch: EventBatch) -> EventBatch:
+    """The batch with its events moved to another organisation."""
+    batch.series = [key._replace(org_id=org_id) for key in batch.series]
+    batch.id_hi = batch.id_hi ^ np.uint64(hashed(org_id))
+    return batch
+
+
+def test_a_flood_of_one_organisation_leaves_another_its_campaigns_and_budgets() -> None:
+    flow, offset = Flow(dedupe_ids=262_144), 0
+    for first in range(0, 80_000, 8_000):
+        flood = [(offset + k, Ev(first + k, T0, f"made-up-{first + k}")) for k in range(8_000)]
+        flow.run([Step(0, offset, offset + len(flood), T0, 0, batch=of_org("loud", batch_of(flood)))])
+        offset += len(flood)
+    early = [(offset + k, Ev(90_000 + k, T0, "shoes", cost=7)) for k in range(3)]
+    late = [(offset + 10 + k, Ev(90_010 + k, T0, "shoes", cost=7)) for k in range(10)]
+    # Series of the same list, so that what was looked up before the definition is what would be used after it.
+    batches = [of_org("quiet", batch_of(rows)) for rows in (early, late)]
+    batches[1].series = batches[0].series
+    record = definition("shoes", total_budget_micros=50)
+    record.org_id = record.campaign["org_id"] = "quiet"
+    flow.run([Step(0, offset, offset + 10, T0, 0, batch=batches[0])])
+    flow.run([Step(0, offset + 10, offset + 10, T0 + 1, 0, tick=True, control=[record])])
+    flow.run([Step(0, offset + 10, offset + 20, T0 + 1, 0, batch=batches[1])])
+    registry = flow.campaigns[0].registry
+    assert registry.campaigns.get(CampaignKey("quiet", "shoes")) is not None
+    assert registry.campaigns.get(CampaignKey("quiet", OTHER)) is None
+    [pause] = flow.decisions()
+    assert (pause.org_id, pause.campaign_id, pause.inputs["spend_micros"]) == ("quiet", "shoes", 56)
+    assert pause.cause_event == f"events/0@{offset + 14}"
+    assert registry.folded == {"loud": 80_000 - 65_536}
+    assert sum(output.folded.get("loud", 0) for output in flow.outputs) == 80_000 - 65_536
+
+
+def test_a_campaign_that_was_folded_gets_its_own_slot_when_it_is_defined_and_its_budget_holds() -> None:
+    flow = Flow(limits=Limits(campaigns=1))
+    first = batch_of([(0, Ev(1, T0, "a")), (10, Ev(2, T0, "b", cost=9))])
+    flow.run([Step(0, 0, 20, T0, 0, batch=first)])
+    budget = definition("b", total_budget_micros=20)
+    flow.run([Step(0, 20, 20, T0 + 1, 0, tick=True, control=[budget])])
+    after = batch_of([(20 + 10 * k, Ev(3 + k, T0 + 2, "b", cost=9)) for k in range(4)])
+    after.series_code = np.full(4, first.series.index(after.series[0]), np.int32)
+    after.series = first.series
+    flow.run([Step(0, 20, 60, T0 + 2, 0, batch=after)])
+    [pause] = flow.decisions()
+    assert (pause.campaign_id, pause.cause_event) == ("b", "events/0@40")
+    assert impressions_of(flow, "campaign", "10s") == {("a", ""): 1, (OTHER, ""): 1, ("b", ""): 4}
+
+
+def test_which_campaigns_are_folded_is_the_same_after_a_restart() -> None:
+    hours = [Tick(T0 + h * 3_600_000) for h in range(1, 60)]
+    events = [Ev(1, T0, "a"), Ev(2, T0, "b"), *hours, Ev(3, T0 + 216_000_000, "b"), Ev(4, T0 + 216_000_000, "c")]
+    steps = steps_of([Tick(T0), *events], 1, T0)
+    flow, restarted = Flow(limits=Limits(campaigns=1)).run(steps), Flow(limits=Limits(campaigns=1))
+    for step in steps:
+        restarted.run([step]).restart()
+    assert flow.drain().windows() == restarted.drain().windows()
+    assert flow.campaigns[0].registry.snapshot() == restarted.campaigns[0].registry.snapshot()
