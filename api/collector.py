@@ -61,7 +61,7 @@ router = APIRouter(prefix="/api/v1", tags=["collector"])
 _BODY: Final[dict[str, Any]] = {
     "required": True,
     "description": (
-        "One event, an array, one event a line, CloudEvents or CSV; "
+        "One event, an array, one event a line, CloudEvents, CSV or Parquet; "
         f"gzip or zstd, {BODY_BYTES_MAX} bytes at most."
     ),
     "content": {

@@ -8,9 +8,17 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-_Files = Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="Files, plain, .gz or .zst.")]
+_Files = Annotated[
+    list[Path], typer.Argument(exists=True, dir_okay=False, help="Files, plain, .gz or .zst; .csv, .tsv, .parquet.")
+]
 _Url = Annotated[str, typer.Option(help="Where the collector listens; else where the settings put it.")]
 _Key = Annotated[str, typer.Option(envvar="PENSTOCK_API_KEY", help="API key, when the collector needs one.")]
+_Mapping = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="PENSTOCK_EVENT_MAPPING", exists=True, dir_okay=False, help="TOML or JSON: columns of tables as fields."
+    ),
+]
 _Json = Annotated[bool, typer.Option("--json", help="Print the summary as one line of JSON.")]
 _Patience = Annotated[float, typer.Option(help="Seconds that a request is tried before the replay gives up.")]
 
@@ -36,7 +44,7 @@ def replay() -> None:
 def files(
     files: _Files,
     format: Annotated[  # noqa: A002 - the option's name
-        Literal["ndjson", "ipinyou"], typer.Option(help="ndjson: events; ipinyou: iPinYou's 24-column logs.")
+        Literal["ndjson", "ipinyou"], typer.Option(help="ndjson: events, and tables; ipinyou: its 24-column logs.")
     ] = "ndjson",
     speed: Annotated[str, typer.Option(help="max, or a factor such as 1x or 60x.")] = "max",
     url: _Url = "",
@@ -45,12 +53,14 @@ def files(
     ] = False,
     campaign_prefix: Annotated[str, typer.Option(help="Goes before every campaign id.")] = "",
     regions: Annotated[Path | None, typer.Option(exists=True, help="iPinYou's file of region names.")] = None,
+    mapping: _Mapping = None,
     api_key: _Key = "",
     patience: _Patience = 60.0,
     json: _Json = False,
 ) -> None:
     """Send the events of files to a collector, in the order of their time."""
     from cli.replay_files import FilesReplay, replay_files
+    from ingest.formats.mapping import Mapping as EventMapping
     from ingest.replay.pace import speed_factor
 
     wanted = FilesReplay(
@@ -60,6 +70,7 @@ def files(
         shift_to_now=shift_to_now,
         campaign_prefix=campaign_prefix,
         regions=regions,
+        columns=_checked(EventMapping.load, mapping).csv,
     )
     url, api_key = destination(url, api_key)
     replay_files(wanted, url=url, api_key=api_key, patience_s=patience, as_json=json)
@@ -116,7 +127,7 @@ def destination(url: str, api_key: str) -> tuple[str, str]:
     return api_url(settings), api_key or next(iter(own), "")
 
 
-def _checked(parse: Any, text: str) -> Any:
+def _checked(parse: Any, text: Any) -> Any:
     try:
         return parse(text)
     except ValueError as error:

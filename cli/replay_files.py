@@ -19,12 +19,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cli.replay_sender import LineError, RefusedError, Sender
+from ingest.formats.mapping import FormatMapping
 from ingest.replay.events import read_json_event, shifted, timed_events
 from ingest.replay.ipinyou import IpinyouReader, read_region_names
 from ingest.replay.lines import BadLine, RecordedFile
 from ingest.replay.order import TimeOrder
 from ingest.replay.pace import batched, paced, shift_to_now_ms
+from ingest.replay.tables import TableFile, is_table
 
+_File = RecordedFile | TableFile
 # Bad and refused lines shown one by one; the rest is counted.
 SHOWN_MAX: Final = 20
 
@@ -39,6 +42,8 @@ class FilesReplay:
     shift_to_now: bool
     campaign_prefix: str
     regions: Path | None
+    # How columns of tables are ours; None: by their names.
+    columns: FormatMapping | None = None
 
     @property
     def is_verbatim(self) -> bool:
@@ -55,6 +60,8 @@ class Findings:
     console: Console
     bad_lines: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    # Rows that a mapping does not name.
+    ignored: int = 0
     _shown: int = 0
 
     def bad(self, line: BadLine) -> None:
@@ -105,6 +112,7 @@ def replay_files(wanted: FilesReplay, *, url: str, api_key: str, patience_s: flo
         "accepted": total.accepted,
         "rejected": total.rejected,
         "bad_lines": findings.bad_lines,
+        "ignored": findings.ignored,
         "retries": total.retries,
         "seconds": round(time.monotonic() - began, 3),
         "reasons": dict(findings.reasons + Counter(total.reasons)),
@@ -147,7 +155,7 @@ def _columns() -> tuple[Any, ...]:
 
 
 def _batches(wanted: FilesReplay, findings: Findings, progress: Progress) -> Iterator[list[bytes]]:
-    files = [RecordedFile(path) for path in wanted.files]
+    files = [_opened(path, wanted) for path in wanted.files]
     if wanted.is_verbatim:
         size_bytes = sum(file.size_bytes for file in files)
         batches = batched(_raw_records(files, findings))
@@ -179,7 +187,7 @@ def _shown(
 
 
 def _take_all(
-    order: TimeOrder, files: list[RecordedFile], wanted: FilesReplay, findings: Findings, progress: Progress
+    order: TimeOrder, files: list[_File], wanted: FilesReplay, findings: Findings, progress: Progress
 ) -> None:
     """Read the files and sort their events by time."""
     read = _reader(wanted)
@@ -190,6 +198,7 @@ def _take_all(
             order.take((event,))
             if order.count % 1_000 == 0:
                 progress.update(task, completed=sum(file.read_bytes for file in files), events=order.count)
+        findings.ignored += getattr(file, "ignored", 0)
     progress.update(task, completed=sum(file.size_bytes for file in files), events=order.count)
 
 
@@ -200,10 +209,17 @@ def _reader(wanted: FilesReplay) -> Callable[[bytes], dict[str, Any]]:
     return IpinyouReader(regions=names).read
 
 
-def _raw_records(files: list[RecordedFile], findings: Findings) -> Iterator[bytes]:
+def _opened(path: Path, wanted: FilesReplay) -> _File:
+    if wanted.format == "ndjson" and is_table(path):
+        return TableFile(path, wanted.columns, now_ms=time.time_ns() // 1_000_000)
+    return RecordedFile(path)
+
+
+def _raw_records(files: list[_File], findings: Findings) -> Iterator[bytes]:
     for file in files:
         for line in file.lines():
             if isinstance(line, BadLine):
                 findings.bad(line)
             else:
                 yield line.content
+        findings.ignored += getattr(file, "ignored", 0)

@@ -19,6 +19,8 @@ _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _ZSTD_STEP: Final = 64 * 1024
 # A longer line is no event; its start is enough to say which it was.
 _LINE_BYTES_MAX: Final = 4 * EVENT_BYTES_MAX
+# What reading a compressed file raises that is cut short or damaged.
+DAMAGED: Final = (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError)
 
 
 class Line(NamedTuple):
@@ -56,7 +58,7 @@ class RecordedFile:
         with self.path.open("rb") as raw:
             self._raw = raw
             try:
-                text = _decompressed(raw)
+                text = decompressed(raw)
                 while content := text.readline(_LINE_BYTES_MAX):
                     number += 1
                     if len(content) == _LINE_BYTES_MAX and not content.endswith(b"\n"):
@@ -64,11 +66,12 @@ class RecordedFile:
                         yield BadLine(self.path, number, f"the line has more than {_LINE_BYTES_MAX} bytes")
                     elif stripped := content.strip():
                         yield Line(self.path, number, stripped)
-            except (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError) as error:
+            except DAMAGED as error:
                 yield BadLine(self.path, number + 1, f"the compressed file is cut short or damaged: {error}")
 
 
-def _decompressed(raw: IO[bytes]) -> Any:
+def decompressed(raw: IO[bytes]) -> Any:
+    """The file's content, unpacked when it begins like gzip or zstd."""
     start = raw.read(4)
     raw.seek(0)
     if start.startswith(_GZIP_MAGIC):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import gzip
+import io
 import json
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from api.auth import ApiKeys
@@ -112,6 +115,19 @@ def test_the_collector_takes_other_bodies_and_answers_by_item(api: Api, headers:
     answer = api.client.post("/api/v1/events", content=gzip.compress(body.encode()), headers=packed)
     assert answer.status_code == 202
     assert rows(api)[0] == rows(api)[1]
+
+
+def test_a_parquet_file_can_be_uploaded(api: Api) -> None:
+    table = {"event_id": ["e1", "e2"], "type": ["click"] * 2, "ts": [NOW_MS] * 2, "campaign_id": ["shoes", "x" * 200]}
+    body = io.BytesIO()
+    pq.write_table(pa.table(table), body)
+    headers = {"content-type": "application/vnd.apache.parquet"}
+    answer = api.client.post("/api/v1/events", content=body.getvalue(), headers=headers)
+    assert (answer.status_code, answer.json()["accepted"]) == (202, 1)
+    assert [(each["line"], each["field"]) for each in answer.json()["errors"]] == [(2, "campaign_id")]
+    assert [row["event_id"] for row in rows(api)] == ["e1"]
+    answer = api.client.post("/api/v1/events", content=b"PAR1" * 9, headers=headers)
+    assert (answer.status_code, answer.json()["type"]) == (400, "urn:penstock:problem:unreadable")
 
 
 def test_items_are_refused_by_their_own_numbers(api: Api) -> None:
@@ -266,4 +282,6 @@ def test_the_routes_are_in_the_description(api: Api) -> None:
     paths = api.client.get("/openapi.json").json()["paths"]
     assert {"/v1/track", "/v1/batch", "/mp/collect", TP2, "/i"} <= set(paths)
     content = paths["/api/v1/events"]["post"]["requestBody"]["content"]
-    assert {"application/cloudevents+json", "application/cloudevents-batch+json", "text/csv"} <= set(content)
+    assert {"application/cloudevents+json", "application/cloudevents-batch+json", "text/csv"} | {
+        "application/vnd.apache.parquet"
+    } <= set(content)
