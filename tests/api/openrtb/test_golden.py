@@ -24,7 +24,7 @@ NOW_MS = 1_790_000_000_000
 def bidder_with(*campaigns: dict[str, Any]) -> Bidder:
     """A bidder that serves these campaigns at two dollars a thousand unless they say otherwise."""
     roster, serving = Roster(), MemoryServing(lambda *_: None)
-    for given in campaigns:
+    for offset, given in enumerate(campaigns):
         whole = {
             "campaign_id": "c", "name": "c", "currency": "USD", "bidding": {"bid_micros": 2_000_000}, **given,
         }  # fmt: skip
@@ -33,7 +33,7 @@ def bidder_with(*campaigns: dict[str, Any]) -> Bidder:
             key=f"campaign/default/{campaign.campaign_id}", org_id="default", campaign_id=campaign.campaign_id,
             version=1, changed_by="t", changed_ms=0, campaign=campaign.model_dump(mode="json"),
         )  # fmt: skip
-        chunk = Chunk(topics.CONTROL, 0, encode_control(record) + b"\n", 0, 1)
+        chunk = Chunk(topics.CONTROL, 0, encode_control(record) + b"\n", offset, offset + 1)
         roster.take(chunk)
         serving.take(chunk)
     rates = {"USD": 1.0, "EUR": 0.9}
