@@ -23,6 +23,7 @@ from api.sending import rules_of
 from api.wiring import Wiring
 from ingest.admission import Admitted, Rules, admit, encode_letter
 from ingest.formats.admission import admit_converted
+from ingest.formats.converted import Converted
 from ingest.group_commit import Backlogged
 from schemas import topics
 from schemas.log import LogUnavailableError
@@ -46,7 +47,8 @@ class LineError(msgspec.Struct):
 class Collected(msgspec.Struct, omit_defaults=True):
     """What became of a request's lines; blank lines are not counted.
 
-    `letters_dropped` is there when some of the refused are not among the dead letters, of which there are too many.
+    `letters_dropped` is there when some of the refused are not among the dead letters, of which there are too many;
+    `ignored` when the mapping of columns names no event for some rows.
     """
 
     accepted: int
@@ -54,6 +56,7 @@ class Collected(msgspec.Struct, omit_defaults=True):
     errors: list[LineError]
     errors_truncated: bool
     letters_dropped: int = 0
+    ignored: int = 0
 
 
 router = APIRouter(prefix="/api/v1", tags=["collector"])
@@ -127,7 +130,7 @@ async def must_be_within_rate(wiring: Wiring, org_id: str, admitted: Admitted | 
 
     Without what was admitted it only asks, so that a flood costs no more than its heads.
     """
-    events = admitted.accepted + len(admitted.refused) if admitted is not None else 0
+    events = admitted.accepted + len(admitted.refused) + admitted.ignored if admitted is not None else 0
     most = wiring.rate_limit.request_max
     if most is not None and events > most:
         detail = f"At the rate of {org_id} a request takes {most} events; send several."
@@ -174,6 +177,12 @@ def _letters(wiring: Wiring, admitted: Admitted) -> list[bytes]:
     return letters
 
 
+def count_ignored(name: str, converted: Converted) -> None:
+    """Count what the mapping of a format does not name."""
+    for reason, count in converted.ignored.items():
+        metrics.ITEMS_IGNORED.labels(name, reason).inc(count)
+
+
 def _count(admitted: Admitted) -> None:
     metrics.EVENTS_ACCEPTED.inc(admitted.accepted)
     if admitted.refused:
@@ -194,6 +203,7 @@ def _admit(
     now_ms, partitions, source = wiring.now_ms(), wiring.log.partitions(topics.EVENTS), f"http/{name}"
     converted = converted_body(headers, plain, wiring.event_mapping, now_ms, still_wanted)
     if converted is not None:
+        count_ignored("csv", converted)
         admitted = admit_converted(
             converted, org_id=org_id, now_ms=now_ms, partitions=partitions, source=source, rules=rules
         )
@@ -201,7 +211,7 @@ def _admit(
         lines = to_lines(plain, headers.get("content-type", ""))
         still_wanted()
         admitted = admit(lines, org_id=org_id, now_ms=now_ms, partitions=partitions, source=source, rules=rules)
-    if not admitted.records and not admitted.refused:
+    if not (admitted.records or admitted.refused or admitted.ignored):
         raise Problem(400, "empty", "No events", "The body holds no events.")
     return admitted
 
@@ -212,6 +222,7 @@ def _answer(admitted: Admitted) -> Response:
         for refused in admitted.refused[:ERRORS_MAX]
     ]
     accepted, rejected = admitted.accepted, len(admitted.refused)
-    collected = Collected(accepted, rejected, listed, rejected > len(listed), admitted.letters_dropped)
-    status = 202 if accepted else 400
+    ignored = admitted.ignored
+    collected = Collected(accepted, rejected, listed, rejected > len(listed), admitted.letters_dropped, ignored)
+    status = 202 if accepted or (ignored and not rejected) else 400
     return Response(msgspec.json.encode(collected), status_code=status, media_type="application/json")

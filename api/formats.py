@@ -14,7 +14,7 @@ from fastapi import APIRouter, Query, Request, Response
 from api import metrics
 from api.auth import Sender, bearer_of
 from api.body import EVENTS, BodyLimit, BodyWork, decompress, read_body
-from api.collector import INLINE_BYTES_MAX, must_be_within_rate, request_id, write
+from api.collector import INLINE_BYTES_MAX, count_ignored, must_be_within_rate, request_id, write
 from api.event_bodies import refusal
 from api.problems import Problem
 from api.sending import rules_of
@@ -70,10 +70,9 @@ async def _collect(request: Request, sender: Sender, body: bytes, name: str, con
     else:
         threads: BodyWork = request.app.state.body_work
         taken = await threads.run(request, sender.org_id, work)
-    for reason, count in taken.converted.ignored.items():
-        metrics.ITEMS_IGNORED.labels(name, reason).inc(count)
+    count_ignored(name, taken.converted)
+    await must_be_within_rate(wiring, sender.org_id, taken.admitted)
     if taken.admitted.records or taken.admitted.refused:
-        await must_be_within_rate(wiring, sender.org_id, taken.admitted)
         await write(wiring, taken.admitted)
     metrics.COLLECT_SECONDS.observe(time.perf_counter() - began)
     return taken
@@ -202,7 +201,7 @@ async def _segment(request: Request, call: str) -> Response:
     return Response(_SUCCESS, media_type="application/json", headers=_headers(taken.reason))
 
 
-def _add_segment(call: str) -> None:
+def _add_segment(path: str, call: str) -> None:
     async def take(request: Request) -> Response:
         return await _segment(request, call)
 
@@ -211,13 +210,13 @@ def _add_segment(call: str) -> None:
         "The answer is Segment's; X-Penstock-Reason says why an event was refused."
     )
     router.add_api_route(
-        f"/v1/{call}", take, methods=["POST"], name=f"segment_{call}", response_class=Response,
+        path, take, methods=["POST"], name=f"segment_{call}", response_class=Response,
         responses={200: {"description": "Taken."}, **_ANSWERS}, openapi_extra={"requestBody": _SEGMENT_BODY},
     )  # fmt: skip
 
 
-for _call in (*segment.CALLS, *segment.BATCHES):
-    _add_segment(_call)
+for _path, _call in segment.PATHS.items():
+    _add_segment(_path, _call)
 
 
 @router.post(

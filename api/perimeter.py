@@ -14,12 +14,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.auth import ApiKeys, bearer_of, must_be_at_home
 from api.problems import Problem, answer
-from ingest.formats.segment import BATCHES, CALLS
+from ingest.formats.segment import PATHS
 
 # What pages of other sites may call: it takes events and tells nothing.
 COLLECTOR_PATHS: Final = frozenset(
     {"/api/v1/events", "/api/v1/pixel.gif", "/api/v1/click", "/mp/collect", "/i", "/com.snowplowanalytics.snowplow/tp2"}
-    | {f"/v1/{call}" for call in (*CALLS, *BATCHES)}
+    | set(PATHS)
 )
 # Figures of every organisation, and what the api can do.
 _METRICS: Final = "/metrics"
@@ -32,7 +32,10 @@ _SAFE_HEADERS: Final = {
 }
 _PREFLIGHT: Final = {
     "Access-Control-Allow-Methods": "GET, POST",
-    "Access-Control-Allow-Headers": "authorization, content-encoding, content-type, x-api-key, x-request-id",
+    "Access-Control-Allow-Headers": (
+        # The first is RudderStack's.
+        "anonymousid, authorization, content-encoding, content-type, x-api-key, x-request-id"
+    ),
     "Access-Control-Max-Age": "600",
 }
 _EXPOSED: Final = "Retry-After, X-Penstock-Reason"

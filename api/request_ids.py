@@ -17,7 +17,16 @@ HEADER: Final = b"x-request-id"
 _VALID: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _current: Final[ContextVar[str]] = ContextVar("request_id", default="")
 # Senders of events send thousands a second: their answers are counted, not logged one by one.
-_COUNTED: Final = ("/api/v1/events", "/api/v1/pixel.gif", "/api/v1/click", "/v1/", "/openrtb2/", "/com.snowplow")
+_COUNTED: Final = (
+    "/api/v1/events",
+    "/api/v1/pixel.gif",
+    "/api/v1/click",
+    "/v1/",
+    "/beacon/",
+    "/mp/",
+    "/openrtb2/",
+    "/com.snowplow",
+)
 
 _log = logging.getLogger(__name__)
 

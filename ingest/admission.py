@@ -37,6 +37,8 @@ class Admitted:
     refused: list[Refused] = field(default_factory=list)
     # Of the refused, those that are kept nowhere, as the organisation has used up its room for dead letters.
     letters_dropped: int = 0
+    # Items of other formats that are no events of ours: taken, and not recorded.
+    ignored: int = 0
 
     @property
     def accepted(self) -> int:

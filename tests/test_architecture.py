@@ -134,13 +134,14 @@ def test_metrics_are_served_at_the_host_of_the_settings() -> None:
     assert not served, f"give addr=settings.host; the library's default is every address of the machine: {served}"
 
 
-def test_the_npm_lock_names_no_address() -> None:
-    lock = json.loads((ROOT / "live_dashboard/package-lock.json").read_text())
+@pytest.mark.parametrize("folder", ["live_dashboard", "tests/formats/node"])
+def test_the_npm_lock_names_no_address(folder: str) -> None:
+    lock = json.loads((ROOT / folder / "package-lock.json").read_text())
     addressed = [name for name, package in lock["packages"].items() if "resolved" in package]
     assert not addressed, f"run npm with omit-lockfile-registry-resolved=true: {addressed[:5]}"
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "tests/formats/python/requirements.txt"])
 def test_requirements_are_pinned_without_addresses(name: str) -> None:
     lines = [line for line in (ROOT / name).read_text().splitlines() if line and not line.startswith(("#", "-r "))]
     wrong = [line for line in lines if not re.fullmatch(r"[a-z0-9.\-]+(\[[a-z]+\])?==[0-9][0-9a-z.]*", line)]

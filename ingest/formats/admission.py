@@ -28,5 +28,6 @@ def admit_converted(
         Refused(bad.number, letter(bad.number, bad.item, bad.reason, bad.field, bad.detail))
         for bad in converted.refused
     ]
+    admitted.ignored = converted.ignored.total()
     admitted.refused = sorted(refused, key=lambda each: each.line)
     return admitted

@@ -17,6 +17,8 @@ CALLS: Final = {
     "i": "identify", "group": "group", "g": "group", "alias": "alias", "a": "alias",
 }  # fmt: skip
 BATCHES: Final = ("batch", "import")
+# Where the calls are taken; the last is for what RudderStack's script sends as a page is left.
+PATHS: Final = {f"/v1/{call}": call for call in (*CALLS, *BATCHES)} | {"/beacon/v1/batch": "batch"}
 _KINDS: Final = frozenset(CALLS.values())
 
 

@@ -13,9 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from api.auth import ApiKeys
+from api.perimeter import CorsOrigins
 from api.rate_limit import MemoryRateLimit
 from api.write_keys import WriteKeys, WriteScope
 from ingest.dead_letter_replay import corrected, read_letters, readmit
+from ingest.formats.mapping import EventRule, FormatMapping, Mapping
 from schemas.log import LogUnavailableError
 from tests.api.conftest import NOW_MS, Api, Apis, RefusingSink
 
@@ -187,6 +189,35 @@ def test_every_format_is_under_the_one_rate_of_its_organisation(apis: Apis) -> N
     assert api.client.post("/v1/track", json=TRACK, headers=basic("full-key")).status_code == 200
     answer = api.client.post(f"/mp/collect?api_secret={PAGE_KEY}", json=GA4)
     assert (answer.status_code, "retry-after" in answer.headers) == (429, True)
+
+
+def test_what_is_ignored_counts_against_the_rate_too(apis: Apis) -> None:
+    api = apis.start(keys=KEYS, rate_limit=MemoryRateLimit(0.5, lambda: 0.0))
+    page = {"batch": [{"type": "page", "messageId": f"m{n}"} for n in range(5)]}
+    assert api.client.post("/v1/batch", json=page, headers=basic("full-key")).status_code == 200
+    assert api.client.post("/v1/batch", json=page, headers=basic("full-key")).status_code == 429
+
+
+def test_rows_that_a_mapping_does_not_name_are_counted_in_the_answer(apis: Apis) -> None:
+    columns = FormatMapping(name=("Event",), events={"press": EventRule(type="click")})
+    api = apis.start(event_mapping=Mapping(csv=columns))
+    answer = api.client.post("/api/v1/events", content="Event,x\nscroll,1\n", headers={"content-type": "text/csv"})
+    assert (answer.status_code, answer.json()["accepted"], answer.json()["ignored"]) == (202, 0, 1)
+
+
+@pytest.mark.parametrize("path", ["/v1/batch", "/beacon/v1/batch"])
+def test_rudderstack_asks_beforehand_and_may_bring_its_headers(apis: Apis, path: str) -> None:
+    api = apis.start(keys=KEYS, cors=CorsOrigins(frozenset({"https://shop.example"})))
+    asked = {"origin": "https://shop.example", "access-control-request-method": "POST"}
+    answer = api.client.options(path, headers=asked | {"access-control-request-headers": "anonymousid,authorization"})
+    allowed = answer.headers["access-control-allow-headers"]
+    assert (answer.status_code, "anonymousid" in allowed, "authorization" in allowed) == (204, True, True)
+
+
+def test_a_beacon_brings_its_write_key_in_the_address(keyed: Api) -> None:
+    batch = {"batch": [{"type": "track", **TRACK}]}
+    assert keyed.client.post(f"/beacon/v1/batch?writeKey={PAGE_KEY}", json=batch).status_code == 200
+    assert len(rows(keyed)) == 1
 
 
 # Keys

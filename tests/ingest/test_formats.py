@@ -165,6 +165,10 @@ def test_revenue_in_units_is_micros_and_what_is_no_amount_is_left_for_admission(
     assert segment_event(message)["revenue_micros"] == micros
 
 
+def test_a_value_that_is_no_revenue_makes_none_of_a_click() -> None:
+    assert "revenue_micros" not in segment_event(track(properties={"campaign_id": "c", "value": 3, "total": 5}))
+
+
 def test_a_message_id_that_may_be_no_event_id_is_hashed_alike_each_time() -> None:
     ids = {segment_event(track(messageId="a b" * 40))["event_id"] for _ in range(2)}
     assert len(ids) == 1

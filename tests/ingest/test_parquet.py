@@ -103,12 +103,11 @@ def test_a_bomb_is_refused_before_it_is_read(tmp_path: Path) -> None:
 
 
 def test_a_footer_that_lies_about_a_bomb_ends_its_own_process_only(tmp_path: Path) -> None:
-    table = events(500, text=["x" * 2**20] * 500)
+    table = events(8_000, text=[f"{number}{'x' * 60_000}" for number in range(8_000)])
     body = content(table, compression="zstd", use_dictionary=False, data_page_size=2**30, write_batch_size=2**20)
     believed = replace(UPLOAD, plain_bytes=2**40, memory_bytes=128 * 2**20)
-    with pytest.raises(FormatError) as refused:
+    with pytest.raises(FormatError, match="memory"):
         read(body, tmp_path, believed)
-    assert refused.value.code in ("too_large", "unreadable")
 
 
 def test_one_long_text_said_a_hundred_thousand_times_is_refused(tmp_path: Path) -> None:
