@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from starlette.applications import Starlette
-from starlette.formparsers import MultiPartException
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from storage.service import compression, errors
+from storage.service import errors
 from storage.service.access import User, authenticated
 from storage.service.answers import AnswerResponse, disconnected
 from storage.service.bodies import Room
@@ -27,7 +27,7 @@ from storage.service.errors import ServiceError, refused
 from storage.service.lanes import Lane
 from storage.service.outlet import ClientGone, Opening, Outlet
 from storage.service.reading import Reading
-from storage.service.requests import accepted_encoding, call_of, received
+from storage.service.requests import accepted_encoding, call_of, packer, received
 
 # A request's body, unpacked; one insert of the store is a fifth of it.
 BODY_BYTES_MAX: Final = 256 * 2**20
@@ -82,7 +82,8 @@ def app_of(service: Service) -> Starlette:
             return _failure(service, error, query_id)
         except ClientDisconnect:
             return Response(status_code=499)
-        except (ClientGone, UnicodeDecodeError, MultiPartException) as error:
+        # HTTPException: a form that is none, or of too many parts.
+        except (ClientGone, UnicodeDecodeError, HTTPException) as error:
             return _failure(service, refused(errors.BAD_ARGUMENTS, f"The request cannot be read: {error}"), query_id)
 
     return Starlette(
@@ -100,21 +101,22 @@ async def _answer(service: Service, request: Request, query_id: str) -> Response
     desk = service.desks[user.name]
     with desk.room.share() as share:
         bytes_max = READER_BODY_BYTES_MAX if user.reads_only else BODY_BYTES_MAX
-        parameters, body = await received(request, bytes_max, share)
-        if not parameters.get("query") and not body:
+        came = await received(request, bytes_max, share)
+        if not came.parameters.get("query") and not came.body:
             return PlainTextResponse("Ok.\n")
         mark = f"penstock-{uuid.uuid4().hex}"
-        encoding = accepted_encoding(request, parameters)
+        encoding = accepted_encoding(request, came.parameters)
+        pack = packer(came.parameters, encoding)
         outlet = Outlet(lambda: desk.lane.wanted)
 
         def work(connection: Any, outlet: Outlet) -> bool:
-            plain = compression.decompressed(body, request.headers.get("content-encoding", ""), bytes_max, share.take)
-            call = call_of(request, parameters, plain, changes=not user.reads_only)
+            plain = came.plain(request.headers.get("content-encoding", ""), bytes_max, share.take)
+            call = call_of(request, came, plain, changes=not user.reads_only)
             call.mark = mark
             if user.reads_only:
-                service.reading.run(call, user.organisation, outlet, compression.packer(encoding))
+                service.reading.run(call, user, outlet, pack)
                 return False
-            run(connection, call, outlet, compression.packer(encoding))
+            run(connection, call, outlet, pack)
             return leaves_state(call)
 
         began = time.perf_counter()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from storage.service.errors import READONLY, refused
+from storage.service.literals import identifier, quoted
 
 _QUOTED: Final = r"'(?:[^'\\]|\\.)*+'"
 _NAME: Final = r"(?:[A-Za-z_]\w*|`(?:[^`\\]|\\.)*+`)"
@@ -22,6 +23,12 @@ _SETTINGS: Final = re.compile(
 _SETTING: Final = re.compile(rf"({_NAME}) = ({_VALUE})")
 _FORMAT: Final = re.compile(r" FORMAT (\w+)$")
 _TOKEN: Final = re.compile(rf"{_QUOTED}|`(?:[^`\\]|\\.)*+`|\"(?:[^\"\\]|\\.)*+\"|[A-Za-z_]\w*|.", re.DOTALL)
+# The engine knows one user. An alias that follows takes the place of ours.
+_CURRENT_USER: Final = re.compile(
+    rf"{_QUOTED}|`(?:[^`\\]|\\.)*+`|\"(?:[^\"\\]|\\.)*+\""
+    r"|(?<![\w.])(?P<call>(?:currentUser|(?i:current_user|session_user|user))\(\))(?P<alias>(?= AS ))?",
+    re.DOTALL,
+)
 # Words of clauses that write, or that were taken out before.
 _LEFT_OVER: Final = frozenset({"SETTINGS", "FORMAT", "OUTFILE", "INFILE", "STDOUT", "PARALLEL"})
 
@@ -89,6 +96,22 @@ def _without_settings(text: str) -> tuple[str, dict[str, str]]:
         at = found.end()
         settings.update((name.strip("`"), _unquoted(value)) for name, value in _SETTING.findall(found[1]))
     return "".join(kept) + text[at:], settings
+
+
+def as_user(text: str, name: str) -> str:
+    """The formatted statement with the user's name where it asks for it; the column keeps its name.
+
+    >>> as_user("SELECT currentUser(), user() AS me, 'user()'", "ann")
+    "SELECT ('ann' AS `currentUser()`), 'ann' AS me, 'user()'"
+    """
+    literal = quoted(name)
+
+    def written(found: re.Match[str]) -> str:
+        if found["call"] is None:
+            return found[0]
+        return literal if found["alias"] is not None else f"({literal} AS {identifier(found['call'])})"
+
+    return _CURRENT_USER.sub(written, text)
 
 
 def canonical(text: str) -> Canonical:

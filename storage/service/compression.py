@@ -54,14 +54,22 @@ _STEP_BYTES: Final = 64 * 1024
 _MEMBERS_MAX: Final = 10_000
 
 
-class _Inflater(Protocol):
-    @property
-    def eof(self) -> bool: ...
+class Inflater(Protocol):
+    """A decompressor that hands over a bounded piece at a time."""
 
     @property
-    def unused_data(self) -> bytes | None: ...
+    def eof(self) -> bool:
+        """Its end is reached."""
+        ...
 
-    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+    @property
+    def unused_data(self) -> bytes | None:
+        """What follows its end."""
+        ...
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        """At most `max_length` bytes; the rest stays inside."""
+        ...
 
 
 class _Zlib:
@@ -82,7 +90,7 @@ class _Zlib:
         return self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
 
 
-def _members(body: bytes, made: Callable[[], _Inflater]) -> Iterator[bytes]:
+def _members(body: bytes, made: Callable[[], Inflater]) -> Iterator[bytes]:
     """The body's members unpacked, in pieces of at most _STEP_BYTES."""
     at, members = 0, 0
     while at < len(body) or not members:
@@ -104,20 +112,21 @@ def _members(body: bytes, made: Callable[[], _Inflater]) -> Iterator[bytes]:
         at -= len(inflater.unused_data or b"")
 
 
-def _zstd_inflater() -> _Inflater:
+def zstd_inflater() -> Inflater:
+    """zstd's decompressor, with a bound on what a body may make it remember."""
     options = {int(zstd.DecompressionParameter.window_log_max): _ZSTD_WINDOW_LOG_MAX}
-    inflater: _Inflater = zstd.ZstdDecompressor(options=options)
+    inflater: Inflater = zstd.ZstdDecompressor(options=options)
     return inflater
 
 
-def _lz4_inflater() -> _Inflater:
-    inflater: _Inflater = lz4.frame.LZ4FrameDecompressor()
+def _lz4_inflater() -> Inflater:
+    inflater: Inflater = lz4.frame.LZ4FrameDecompressor()
     return inflater
 
 
 _PIECES: Final[dict[str, Callable[[bytes], Iterator[bytes]]]] = {
     "lz4": lambda body: _members(body, _lz4_inflater),
-    "zstd": lambda body: _members(body, _zstd_inflater),
+    "zstd": lambda body: _members(body, zstd_inflater),
     "gzip": lambda body: _members(body, lambda: _Zlib(_GZIP_WINDOW)),
     "x-gzip": lambda body: _members(body, lambda: _Zlib(_GZIP_WINDOW)),
     "deflate": lambda body: _members(body, lambda: _Zlib(zlib.MAX_WBITS)),

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from storage.service.errors import BAD_ARGUMENTS, ServiceError, from_engine, refused
+from storage.service.external import External, put
+from storage.service.literals import identifier, quoted
 from storage.service.outlet import ClientGone, Opening, Outlet
 from storage.service.statements import Statement
 
@@ -35,20 +37,6 @@ _SETTING_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LEAVES_STATE: Final = re.compile(rb"^\W*(SET|USE)\b|\bTEMPORARY\b", re.IGNORECASE)
 
 
-def quoted(text: str) -> str:
-    """A string literal.
-
-    >>> quoted("it's")
-    "'it\\\\'s'"
-    """
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def identifier(name: str) -> str:
-    """A quoted identifier."""
-    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
-
-
 @dataclass(slots=True)
 class Call:
     """A statement with all that a request says of how to run it."""
@@ -62,6 +50,8 @@ class Call:
     wait_for_end: bool = False
     # Told to the engine with the statement, so that it can be stopped when its client leaves.
     mark: str = ""
+    # Tables that came with it; an analyst's are made before it gets here.
+    externals: tuple[External, ...] = ()
 
     @property
     def output_format(self) -> str:
@@ -121,7 +111,7 @@ def _head(chunks: Iterator[bytes], *, bytes_max: int) -> list[bytes]:
 
 def leaves_state(call: Call) -> bool:
     """Whether the statement leaves the connection another one than it found it."""
-    return bool(call.settings) or _LEAVES_STATE.search(call.statement.text) is not None
+    return bool(call.settings or call.externals) or _LEAVES_STATE.search(call.statement.text) is not None
 
 
 def run(connection: Any, call: Call, outlet: Outlet, pack: Callable[[Iterator[bytes]], Iterator[bytes]] = iter) -> None:
@@ -132,6 +122,8 @@ def run(connection: Any, call: Call, outlet: Outlet, pack: Callable[[Iterator[by
     client waits for the end.
     """
     try:
+        for table in call.externals:
+            put(connection, table)
         _apply(connection, call)
         if call.statement.rows_format is not None:
             outlet.open(Opening(_insert(connection, call.statement), call.output_format, has_result=False))

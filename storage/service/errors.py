@@ -10,6 +10,7 @@ _ROWS_IN_MEMORY: Final = re.compile(r":? \(in file/uri /proc/self/fd/\d+\)")
 _PARSED_BY_US: Final = re.compile(r":? In scope SELECT formatQuerySingleLine\(.*\)(?=\. \()", re.DOTALL)
 _TEXT_MAX: Final = 8_192
 
+CHECKSUM_DOESNT_MATCH: Final = 40
 SYNTAX_ERROR: Final = 62
 UNKNOWN_DATABASE: Final = 81
 UNKNOWN_FORMAT: Final = 73
@@ -24,6 +25,7 @@ ACCESS_DENIED: Final = 497
 AUTHENTICATION_FAILED: Final = 516
 
 _NAMES: Final = {
+    CHECKSUM_DOESNT_MATCH: "CHECKSUM_DOESNT_MATCH",
     SYNTAX_ERROR: "SYNTAX_ERROR",
     UNKNOWN_DATABASE: "UNKNOWN_DATABASE",
     UNKNOWN_FORMAT: "UNKNOWN_FORMAT",
@@ -45,7 +47,7 @@ _STATUS: Final = {
     **dict.fromkeys((192, 193, 195, READONLY, ACCESS_DENIED, AUTHENTICATION_FAILED), 403),
     **dict.fromkeys((6, 26, 27, 33, 36, 38, 41, 42, 43, 44, 53, 61, SYNTAX_ERROR, 69, 70, 72, 75, 117), 400),
     **dict.fromkeys((130, 131, 306, 321, 336, 370, 386, 395, 456, 457, 467, 471, 472, 632), 400),
-    UNKNOWN_COMPRESSION_METHOD: 400,
+    **dict.fromkeys((UNKNOWN_COMPRESSION_METHOD, CHECKSUM_DOESNT_MATCH), 400),
     **dict.fromkeys((16, 18, 46, 47, 50, 56, 60, 63, 73, 79, UNKNOWN_DATABASE, 83, 98, 110, 115, 120, 408), 404),
     TIMEOUT_EXCEEDED: 408,
     48: 501,

@@ -15,10 +15,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+from storage.service.access import User
 from storage.service.allowed import allowed
-from storage.service.canonical import Canonical, canonical
-from storage.service.engine import Call, identifier, quoted, run
+from storage.service.canonical import Canonical, as_user, canonical
+from storage.service.engine import Call, run
 from storage.service.errors import ACCESS_DENIED, READONLY, UNKNOWN_DATABASE, ServiceError, from_engine, refused
+from storage.service.external import External, for_reader, put
+from storage.service.literals import identifier, quoted
 from storage.service.outlet import Outlet
 from storage.service.statements import Statement
 
@@ -101,36 +104,43 @@ class Reading:
         self._functions = frozenset(names.split())
 
     @contextmanager
-    def _connection(self, settings: Mapping[str, str]) -> Iterator[Any]:
+    def _connection(self, settings: Mapping[str, str], tables: Iterable[External] = ()) -> Iterator[Any]:
         chosen = {**self._limits, **settings}
         pairs = ", ".join(f"{name} = {quoted(value)}" for name, value in chosen.items())
-        # `readonly` comes last: after it no setting can be changed.
-        connection = self._opened((pairs, "readonly = 1"))
+        connection = self._opened((pairs,))
         try:
+            for table in tables:
+                put(connection, table)
+            # `readonly` comes last: after it no setting can be changed, and no table made.
+            connection.query("SET readonly = 1")
             yield connection
         finally:
             connection.close()
 
-    def run(self, call: Call, organisation: str | None, outlet: Outlet, pack: Any) -> None:
-        """Check it and run it. `organisation`: whose rows alone are there, None: all. Raises ServiceError."""
+    def run(self, call: Call, user: User, outlet: Outlet, pack: Any) -> None:
+        """Check it and run it for this user, to whom only the rows of his organisation are there, if he has one.
+
+        Raises ServiceError."""
         if call.statement.rows_format is not None:
             raise refused(READONLY, "analyst: Cannot execute query in readonly mode.")
         try:
-            found, filters = self._checked(call, organisation)
+            tables = tuple(map(for_reader, call.externals))
+            found, filters = self._checked(call, user)
             settings = settings_for({**call.settings, **found.settings}, self._limits) | filters
         except ServiceError:
             raise
         except Exception as error:
             raise from_engine(error) from error
-        call.settings = {}
+        call.settings, call.externals = {}, ()
         call.statement = Statement(found.text.encode(), "SELECT" if found.text == found.select else "SHOW")
         call.default_format = found.output_format or call.default_format
-        with self._connection(settings) as connection:
+        with self._connection(settings, tables) as connection:
             run(connection, call, outlet, pack)
 
-    def _checked(self, call: Call, organisation: str | None) -> tuple[Canonical, dict[str, str]]:
-        with self._connection({}) as connection:
-            found = canonical(_formatted(connection, call.statement.text))
+    def _checked(self, call: Call, user: User) -> tuple[Canonical, dict[str, str]]:
+        organisation, tables = user.organisation, [table.empty for table in call.externals]
+        with self._connection({}, tables) as connection:
+            found = canonical(as_user(_formatted(connection, call.statement.text), user.name))
             if (found.output_format or call.default_format).lower() not in allowed().formats:
                 raise _denied(f"answer in format {found.output_format or call.default_format}")
             if not self._check_databases(connection, {call.database}):
@@ -146,7 +156,7 @@ class Reading:
             tree = _said(connection, f"EXPLAIN QUERY TREE run_passes = 0 {found.select}", call)
             self._check_names(tree)
             catalogue = self._check_tables(connection, tree, call.database, organisation)
-        with self._connection({**_RESOLVING, **filters}) as connection:
+        with self._connection({**_RESOLVING, **filters}, tables) as connection:
             connection.query(f"USE {identifier(call.database)}")
             resolved = _said(connection, f"EXPLAIN QUERY TREE run_passes = 1 {found.select}", call)
         self._check_resolved(resolved, catalogue, organisation)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
 
+from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
-from storage.service import compression, errors
+from storage.service import blocks, compression, external
 from storage.service.bodies import Share, bounded
 from storage.service.engine import DATABASE, Call
-from storage.service.errors import refused
+from storage.service.external import External
 from storage.service.statements import statement
 
 # Parameters that steer the transport, or that only mean something to a server with sessions: taken and not acted on.
@@ -25,25 +27,44 @@ _TRANSPORT: Final = frozenset(
 _FORM_FIELD_BYTES_MAX: Final = 2**20
 
 
-async def received(request: Request, bytes_max: int, share: Share) -> tuple[dict[str, str], bytes]:
-    """The parameters of a request, a form's fields among them, and its body; raises ServiceError when it is larger or
-    too slow (`storage.service.bodies`)."""
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What came: parameters of the URL and of a form, the body as it was sent, and a form's files as tables."""
+
+    parameters: dict[str, str]
+    body: bytes = b""
+    externals: tuple[External, ...] = ()
+
+    def plain(self, encoding: str, bytes_max: int, take: Callable[[int], None]) -> bytes:
+        """The body without its Content-Encoding and without ClickHouse's own blocks (`decompress=1`)."""
+        body = compression.decompressed(self.body, encoding, bytes_max, take)
+        return blocks.unpacked(body, bytes_max, take) if _is_on(self.parameters, "decompress") else body
+
+
+def _is_on(parameters: Mapping[str, str], name: str) -> bool:
+    return parameters.get(name, "0").lower() in ("1", "true")
+
+
+async def received(request: Request, bytes_max: int, share: Share) -> Received:
+    """What a request brings; raises ServiceError when it is larger or too slow (`storage.service.bodies`)."""
     parameters = dict(request.query_params)
     request = bounded(request, bytes_max, share)
-    if request.headers.get("content-type", "").startswith("multipart/form-data"):
-        async with request.form(max_files=0, max_part_size=_FORM_FIELD_BYTES_MAX) as form:
-            parameters.update({name: value for name, value in form.items() if isinstance(value, str)})
-        return parameters, b""
-    return parameters, b"".join([part async for part in request.stream()])
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        return Received(parameters, b"".join([part async for part in request.stream()]))
+    async with request.form(max_files=external.TABLES_MAX, max_part_size=_FORM_FIELD_BYTES_MAX) as form:
+        parameters.update({name: value for name, value in form.items() if isinstance(value, str)})
+        tables: list[External] = []
+        for name, file in form.multi_items():
+            if isinstance(file, UploadFile):
+                share.take(file.size or 0)
+                tables.append(external.external(name, await file.read(), parameters))
+    return Received(parameters, externals=tuple(tables))
 
 
-def call_of(request: Request, parameters: Mapping[str, str], body: bytes, *, changes: bool) -> Call:
+def call_of(request: Request, came: Received, body: bytes, *, changes: bool) -> Call:
     """The call that a request asks for. `changes`: its user may change things; a GET never does, as in ClickHouse, so
     that a link or a prefetch cannot."""
-    for name in ("compress", "decompress"):
-        if parameters.get(name) == "1":
-            detail = f"{name}=1 is not spoken here; set {name}=0 and use HTTP compression."
-            raise refused(errors.UNKNOWN_COMPRESSION_METHOD, detail)
+    parameters = came.parameters
     settings = {
         name: value for name, value in parameters.items() if name not in _TRANSPORT and not name.startswith("param_")
     }
@@ -56,12 +77,19 @@ def call_of(request: Request, parameters: Mapping[str, str], body: bytes, *, cha
         settings=settings,
         parameters={name[len("param_") :]: value for name, value in parameters.items() if name.startswith("param_")},
         default_format=parameters.get("default_format") or headers.get("x-clickhouse-format") or "TabSeparated",
-        wait_for_end=parameters.get("wait_end_of_query") == "1",
+        wait_for_end=_is_on(parameters, "wait_end_of_query"),
+        externals=came.externals,
     )
 
 
 def accepted_encoding(request: Request, parameters: Mapping[str, str]) -> str | None:
     """How to compress the answer: only when the client asks for it by `enable_http_compression=1` too."""
-    if parameters.get("enable_http_compression", "0") not in ("1", "true"):
+    if not _is_on(parameters, "enable_http_compression"):
         return None
     return compression.chosen(request.headers.get("accept-encoding", ""))
+
+
+def packer(parameters: Mapping[str, str], encoding: str | None) -> Callable[[Iterator[bytes]], Iterator[bytes]]:
+    """What turns an answer's bytes into those that are sent: ClickHouse's own blocks first (`compress=1`)."""
+    outer = compression.packer(encoding)
+    return (lambda chunks: outer(blocks.packed(chunks))) if _is_on(parameters, "compress") else outer

@@ -203,13 +203,6 @@ def test_an_analyst_cannot_have_the_memory_of_the_machine(service: ChdbService) 
     assert ask(service, "SELECT 1").text == "1\n"
 
 
-@pytest.mark.parametrize("parameter", ["compress", "decompress"])
-def test_the_engines_own_block_compression_is_refused_by_name(service: ChdbService, parameter: str) -> None:
-    answer = ask(service, "SELECT 1", **{parameter: "1"})
-    assert answer.headers["x-clickhouse-exception-code"] == "89"
-    assert f"{parameter}=0" in answer.text
-
-
 def test_a_second_service_on_the_same_folder_says_so_and_ends(tmp_path: Path) -> None:
     first, second = ChdbService(tmp_path), ChdbService(tmp_path)
     first.start()

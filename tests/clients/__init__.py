@@ -1,0 +1,1 @@
+"""The clients that people have, against the chDB service."""
