@@ -110,9 +110,10 @@ def test_a_footer_that_lies_about_a_bomb_ends_its_own_process_only(tmp_path: Pat
         read(body, tmp_path, believed)
 
 
-def test_one_long_text_said_a_hundred_thousand_times_is_refused(tmp_path: Path) -> None:
-    body = content(events(100_000, text=["x" * 60_000] * 100_000), compression="zstd")
-    assert len(body) < 4 * 2**20
+def test_one_long_text_said_thousands_of_times_is_refused(tmp_path: Path) -> None:
+    body = content(events(4_000, text=["x" * 60_000] * 4_000), compression="zstd")
+    # Four times what an upload may be once decompressed.
+    assert len(body) < 2**20
     with pytest.raises(TooManyError) as refused:
         read(body, tmp_path)
     assert refused.value.code == "too_large"
