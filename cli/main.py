@@ -8,6 +8,7 @@ from cli.actuate import actuate
 from cli.analysts import analysts
 from cli.api import api
 from cli.backtest import app as backtest
+from cli.backup.command import backup, restore
 from cli.bench import app as bench
 from cli.campaign import app as campaign
 from cli.clickhouse import clickhouse, clickhouse_service
@@ -47,6 +48,8 @@ app.command("demo")(demo)
 app.command("doctor")(doctor)
 app.command("explain")(explain)
 app.command("actuate")(actuate)
+app.command("backup")(backup)
+app.command("restore")(restore)
 app.command("api")(api)
 app.add_typer(campaign, name="campaign")
 app.add_typer(dlq, name="dlq")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -14,6 +15,7 @@ from ingest.local_log.blocks import cut
 from ingest.local_log.check import Checked, Damage, check, repair
 from ingest.local_log.compress import Compressor
 from ingest.local_log.disk import Disk, RealDisk
+from ingest.local_log.freeze import FrozenPartition, frozen
 from ingest.local_log.horizon import Horizon, horizon
 from ingest.local_log.layout import GroupOffsets, open_meta, tighten
 from ingest.local_log.open_segment import LostBytesError
@@ -63,7 +65,7 @@ class LocalLog:
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.root = root
-        self._disk = disk if disk is not None else RealDisk()
+        self.disk = disk if disk is not None else RealDisk()
         self._now_ms = now_ms
         self._segment_bytes = segment_bytes
         self._fsync = fsync
@@ -77,12 +79,12 @@ class LocalLog:
         self._writers: dict[tuple[str, int], PartitionWriter] = {}
         self._readers: dict[tuple[str, int], PartitionReader] = {}
         with _clear_errors(str(root)):
-            self._disk.makedirs(str(root))
-            self._meta = open_meta(self._disk, root, partitions)
-            tighten(self._disk, str(root))
+            self.disk.makedirs(str(root))
+            self._meta = open_meta(self.disk, root, partitions)
+            tighten(self.disk, str(root))
         self._compresses = compress
-        self._compressor = Compressor(self._disk, root, self._compressible)
-        self._groups = GroupOffsets(self._disk, root / ".groups", fsync=fsync)
+        self._compressor = Compressor(self.disk, root, self._compressible)
+        self._groups = GroupOffsets(self.disk, root / ".groups", fsync=fsync)
 
     def identity(self) -> str:
         """Made once with the log, kept in its meta.json."""
@@ -169,7 +171,7 @@ class LocalLog:
         oldest_ms = 0 if self._retention_ms is None else now_ms - self._retention_ms
         by_topic: dict[str, list[Sealed]] = {}
         for folder in self._folders():
-            by_topic.setdefault(folder.parent.name, []).extend(sealed_segments(self._disk, folder))
+            by_topic.setdefault(folder.parent.name, []).extend(sealed_segments(self.disk, folder))
         gone: dict[Path, list[int]] = {}
         for topic, sealed in by_topic.items():
             if topic == LIVE:
@@ -194,7 +196,7 @@ class LocalLog:
         with _clear_errors(str(self.root)):
             return [
                 horizon(
-                    self._disk, topic, found, now_ms, quota_bytes=self._quota(topic), retention_ms=self._retention_ms
+                    self.disk, topic, found, now_ms, quota_bytes=self._quota(topic), retention_ms=self._retention_ms
                 )
                 for topic, found in folders.items()
             ]
@@ -222,6 +224,18 @@ class LocalLog:
                 damages = repair(self._writer(topic, number), self.root / ".quarantine", now_ms=self._now_ms())
             for damage in damages:
                 yield topic, number, damage
+
+    @contextmanager
+    def frozen(self) -> Iterator[list[FrozenPartition]]:
+        """The whole log at one cut, to be copied while everything goes on; one backup at a time."""
+        lock = self.disk.open(f"{self.root}/backup.lock", os.O_RDWR | os.O_CREAT)
+        try:
+            if not self.disk.try_lock(lock):
+                raise LogUnavailableError(f"another backup of the log in {self.root} is being made; wait for its end")
+            with frozen(self.disk, self.root / ".backup", self._writers_of) as found:
+                yield found
+        finally:
+            self.disk.close(lock)
 
     def compress(self) -> int:
         """Compress sealed segments now, as is done in the background; how many there were."""
@@ -255,7 +269,7 @@ class LocalLog:
             if found is None:
                 is_live = topic == LIVE
                 found = self._writers[topic, partition] = PartitionWriter(
-                    self._disk,
+                    self.disk,
                     self._folder(topic, partition),
                     segment_bytes=min(LIVE_SEGMENT_BYTES, self._segment_bytes) if is_live else self._segment_bytes,
                     fsync=self._fsync and not is_live,
@@ -271,17 +285,17 @@ class LocalLog:
             with self._lock:
                 folder = self._folder(topic, partition)
                 is_live = topic == LIVE
-                reader = PartitionReader(self._disk, folder, fsync=self._fsync and not is_live, disposable=is_live)
+                reader = PartitionReader(self.disk, folder, fsync=self._fsync and not is_live, disposable=is_live)
                 found = self._readers.setdefault((topic, partition), reader)
         return found
 
     def _folder(self, topic: str, partition: int) -> Path:
         self._check(topic, partition)
         folder = self.root / topic / str(partition)
-        if not self._disk.exists(str(folder)):
-            self._disk.makedirs(str(folder))
-            self._disk.sync_folder(str(folder.parent))
-            self._disk.sync_folder(str(self.root))
+        if not self.disk.exists(str(folder)):
+            self.disk.makedirs(str(folder))
+            self.disk.sync_folder(str(folder.parent))
+            self.disk.sync_folder(str(self.root))
         return folder
 
     def _check(self, topic: str, partition: int) -> None:
@@ -289,6 +303,9 @@ class LocalLog:
             raise ValueError(f"{topic!r} is not a topic name")
         if not 0 <= partition < self.partitions(topic):
             raise ValueError(f"{topic} has {self.partitions(topic)} partitions, and none is number {partition}")
+
+    def _writers_of(self, topic: str) -> list[tuple[int, PartitionWriter]]:
+        return [(number, self._writer(topic, number)) for number in range(self.partitions(topic))]
 
     def _compressible(self) -> Iterator[PartitionWriter]:
         """Writers of the partitions whose sealed segments are compressed."""
@@ -298,11 +315,11 @@ class LocalLog:
 
     def _folders(self) -> list[Path]:
         """Folders of the partitions that are there."""
-        topics = [self.root / name for name in self._disk.listdir(str(self.root)) if _NAME.match(name)]
+        topics = [self.root / name for name in self.disk.listdir(str(self.root)) if _NAME.match(name)]
         found = []
         for topic in topics:
             with suppress(NotADirectoryError):
-                found += [topic / name for name in self._disk.listdir(str(topic)) if name.isdecimal()]
+                found += [topic / name for name in self.disk.listdir(str(topic)) if name.isdecimal()]
         return sorted(found)
 
 
