@@ -12,6 +12,8 @@ WORDS_MAX: Final = 300
 _OWN: Final = re.compile(r"^penstock(?: \w+)?: (.+)")
 _LOGGED: Final = re.compile(r"\b(?:ERROR|CRITICAL)\b[: ]+(.+)")
 _RAISED: Final = re.compile(r"^(?:\w+\.)*(\w*(?:Error|Exception|Interrupt|Exit|Panic\w*)): (.+)")
+# The dataflow's engine is Rust: what it could not unwrap is the reason.
+_PANICKED: Final = re.compile(r"^called `\w+::\w+\(\)` on an `Err` value: (.+)")
 _USAGE: Final = re.compile(r"^(?:Error|│ Invalid value)[: ]+(.+?)\s*│?$")
 
 
@@ -48,7 +50,7 @@ def _reason(line: str) -> str | None:
         return _logged(line)
     if raised := _RAISED.match(line):
         return f"{raised[1]}: {raised[2]}"
-    for pattern in (_OWN, _LOGGED, _USAGE):
+    for pattern in (_OWN, _LOGGED, _PANICKED, _USAGE):
         if found := pattern.search(line):
             return found[1]
     return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import secrets
 import tempfile
@@ -44,14 +43,10 @@ def make_folder(data_dir: Path) -> None:
 
 def kept_secret(path: Path) -> bytes:
     """A secret made once and kept readable by its owner only: notices of bids before a restart stay valid."""
+    from storage.password import kept_word
+
     make_folder(path.parent)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_bytes()
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(secrets.token_hex(32).encode())
-    return path.read_bytes()
+    return kept_word(path, secrets.token_hex(32)).encode()
 
 
 def read_rates(path: Path | None) -> dict[str, float]:

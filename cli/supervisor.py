@@ -33,6 +33,10 @@ LOOK_EVERY_S: Final = 1.0
 # A child that ended so often in a row is not waited for at the start.
 HOPELESS: Final = 3
 
+# With less room a log may lack the reason: a snapshot, a page of SQLite or the line itself did not fit.
+DISK_FULL_BYTES: Final = 2**20
+
+_SIGNALS: Final = {number.value: number.name for number in signal.Signals}
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -43,6 +47,29 @@ def backoff_s(restarts: int) -> float:
     (0.5, 15.0)
     """
     return BACKOFF_S[min(restarts, len(BACKOFF_S) - 1)]
+
+
+def reason_of_end(code: int, words: str, free_bytes: int | None, folder: Path) -> str:
+    """Why a child ended on its own: `words` are the last of its log, which a full disk or a signal cuts short.
+
+    >>> reason_of_end(-9, "one process, 1 shard(s)", None, Path("logs"))
+    'killed by SIGKILL, from outside or for want of memory'
+    """
+    if code < 0 and code != -signal.SIGABRT:
+        name = _SIGNALS.get(-code, f"signal {-code}")
+        from_where = ", from outside or for want of memory" if code == -signal.SIGKILL else ""
+        return f"killed by {name}{from_where}"
+    if free_bytes is not None and free_bytes < DISK_FULL_BYTES:
+        return f"the disk of {folder} is full; free space, and it goes on by itself"
+    return words or f"ended with code {code}"
+
+
+def free_bytes(folder: Path) -> int | None:
+    """What the folder's disk still takes, in bytes; None: it cannot be asked."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return None
 
 
 @dataclass(slots=True)
@@ -210,7 +237,8 @@ class Supervisor:
         child.restarts += 1
         child.restart_at_s = now + wait
         pid = child.process.pid if child.process is not None else 0
-        reason = child.doubt or last_words(self._log_path(child), child.log_offset) or f"ended with code {code}"
+        words = last_words(self._log_path(child), child.log_offset)
+        reason = child.doubt or reason_of_end(code, words, free_bytes(self._log_dir), self._log_dir)
         child.doubt = None
         again = " (again)" if reason == child.told_reason else f": {reason}"
         child.told, child.told_reason = State.ENDED, reason

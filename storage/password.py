@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 from pathlib import Path
@@ -14,16 +15,20 @@ FILE_NAME: Final = "clickhouse.password"
 
 def kept_password(data_dir: Path) -> str:
     """The password kept in a data folder; made, mode 600, by the first process that asks. Raises OSError."""
-    path = data_dir / FILE_NAME
-    try:
+    return kept_word(data_dir / FILE_NAME, secrets.token_urlsafe(24))
+
+
+def kept_word(path: Path, word: str) -> str:
+    """What the file keeps; `word`, mode 600, where nothing is kept yet. Never empty. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _drop_empty(path)
+    if path.exists():
         return path.read_text().strip()
-    except FileNotFoundError:
-        data_dir.mkdir(parents=True, exist_ok=True)
-    draft = data_dir / f"{FILE_NAME}.{os.getpid()}.{secrets.token_hex(4)}"
+    draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(24) + "\n")
+            file.write(word + "\n")
             file.flush()
             os.fsync(file.fileno())
         # Whole or not there: of several processes that start at once the first one's stays.
@@ -33,3 +38,14 @@ def kept_password(data_dir: Path) -> str:
     finally:
         draft.unlink()
     return path.read_text().strip()
+
+
+def _drop_empty(path: Path) -> None:
+    """A full disk or a power loss may leave a file without its word, and an empty secret lets everybody in."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        if path.exists() and not path.read_bytes().strip(b" \t\r\n\0"):
+            path.unlink()
+    finally:
+        os.close(folder)

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -34,6 +35,43 @@ def until(condition: Callable[[], bool], within_s: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true in time"
         time.sleep(0.02)
+
+
+def until_said(supervisor: Supervisor, said: list[str]) -> None:
+    def spoken() -> bool:
+        supervisor.watch()
+        return bool(said)
+
+    until(spoken)
+
+
+def test_a_killed_child_is_told_as_killed_not_by_the_last_line_of_its_log(tmp_path: Path) -> None:
+    chatty = child("chatty", "import time; print('penstock flow: one process, 1 shard(s)', flush=True); time.sleep(60)")
+    supervisor, said = supervise(tmp_path, chatty)
+    assert supervisor.start(ready_within_s=10)
+    try:
+        until(lambda: "one process" in (tmp_path / "chatty.log").read_text())
+        assert chatty.process is not None
+        os.kill(chatty.process.pid, signal.SIGKILL)
+        chatty.process.wait()
+        until_said(supervisor, said)
+        assert "killed by SIGKILL" in said[0]
+        assert "one process" not in said[0]
+    finally:
+        supervisor.stop()
+
+
+def test_a_full_disk_is_the_reason_when_the_log_has_no_room_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _folder: SimpleNamespace(free=4096))
+    supervisor, said = supervise(tmp_path, child("full", "raise SystemExit(1)"))
+    supervisor.start(ready_within_s=2)
+    try:
+        until_said(supervisor, said)
+        assert f"the disk of {tmp_path} is full; free space" in said[0]
+    finally:
+        supervisor.stop()
 
 
 def test_waits_between_restarts_grow_to_a_limit() -> None:

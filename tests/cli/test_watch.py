@@ -206,6 +206,12 @@ def test_a_log_stays_bounded_while_its_process_writes_on(tmp_path: Path) -> None
         pytest.param("", "", id="nothing said"),
         pytest.param("2026-01-01 ERROR flow: the disk is full\nbye", "flow: the disk is full", id="a logged error"),
         pytest.param("Traceback\n  x\na.b.StoreError: another log\n", "StoreError: another log", id="an exception"),
+        pytest.param(
+            "thread '<unnamed>' panicked at src/recovery.rs:626:22:\n"
+            "called `Result::unwrap()` on an `Err` value: SqliteFailure(DiskFull)\nstack backtrace:\n   0: rust_begin",
+            "SqliteFailure(DiskFull)",
+            id="a panic of the dataflow's engine",
+        ),
         pytest.param('{"level":"ERROR","message":"m","exception":"T\\nOSError: x"}', "OSError: x", id="a JSON line"),
     ],
 )
