@@ -32,11 +32,13 @@ async def follow(
     handle: Callable[[Chunk], None],
     stop: asyncio.Event,
     health: Loop | None = None,
+    skipped: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Call `handle` on the event loop with every chunk from `offset` on, until `stop` is set.
 
-    Goes on where the log starts when retention passed it by, and tries again while the log is unavailable. A chunk
-    that makes `handle` raise is reported and left behind, so that one bad record cannot stop what follows it.
+    Goes on where the log starts when retention passed it by (`skipped` is told where), and tries again while the log
+    is unavailable. A chunk that makes `handle` raise is reported and left behind, so that one bad record
+    cannot stop what follows it.
     """
     loop = asyncio.get_running_loop()
     health = health if health is not None else Loop(topic)
@@ -46,6 +48,7 @@ async def follow(
             chunk = await loop.run_in_executor(_threads, log.read, topic, partition, offset, READ_BYTES, READ_WAIT_S)
         except OffsetGoneError as gone:
             offset = gone.begin
+            skipped(offset)
             continue
         except LogUnavailableError as error:
             health.waits_for(f"the log: {error}")
@@ -87,15 +90,19 @@ async def follow_from_begin(
         caught_up()
 
     def take(chunk: Chunk) -> None:
-        nonlocal is_behind
         try:
             handle(chunk)
         finally:
-            if is_behind and chunk.next_offset >= end:
-                is_behind = False
-                caught_up()
+            seen(chunk.next_offset)
 
-    await follow(log, topic, 0, begin, take, stop, health)
+    def seen(offset: int) -> None:
+        nonlocal is_behind
+        if is_behind and offset >= end:
+            is_behind = False
+            caught_up()
+
+    # The last records may be those that a repair of the log has set aside.
+    await follow(log, topic, 0, begin, take, stop, health, seen)
 
 
 async def _bounds(log: Log, topic: str, stop: asyncio.Event, health: Loop) -> tuple[int, int] | None:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from api.tail import follow, follow_from_begin
-from schemas.log import Chunk
+from schemas.log import Chunk, OffsetGoneError
 from tests.support.memory_log import MemoryLog
 from tests.support.until import until
 
@@ -110,3 +110,27 @@ async def test_a_tail_says_when_it_has_seen_what_was_there_at_the_start(records:
     stop.set()
     await asyncio.wait_for(task, 20)
     assert (caught_up, seen) == ([max(0, len(records) - 1)], [*records[1:], b"later"])
+
+
+class _Repaired(MemoryLog):
+    """The last record was damaged and has been set aside."""
+
+    cut = 0
+
+    def read(self, topic: str, partition: int, offset: int, max_bytes: int, timeout_s: float = 0.0) -> Chunk | None:
+        if offset == self.cut:
+            raise OffsetGoneError(topic, partition, offset, self.end(topic, partition))
+        return super().read(topic, partition, offset, min(max_bytes, self.cut - offset), timeout_s)
+
+
+async def test_a_tail_has_seen_all_when_the_last_record_was_set_aside() -> None:
+    log, seen, caught_up, stop = _Repaired(), list[bytes](), list[int](), asyncio.Event()
+    log.cut = log.append("control", 0, [b"good"])
+    log.append("control", 0, [b"damaged"])
+    task = asyncio.create_task(
+        follow_from_begin(log, "control", lambda c: seen.extend(c.records()), lambda: caught_up.append(1), stop)
+    )
+    await until(lambda: caught_up)
+    stop.set()
+    await asyncio.wait_for(task, 20)
+    assert seen == [b"good"]
