@@ -20,7 +20,7 @@ RECORD = b'{"type":"click","cost_micros":1000000}'
 
 @pytest.fixture
 def log(tmp_path: Path) -> LocalLog:
-    return LocalLog(tmp_path, partitions=1, segment_bytes=2_000, fsync=False)
+    return LocalLog(tmp_path, partitions=1, segment_bytes=2_000, fsync=False, compress=False)
 
 
 def segment(root: Path, place: int = 0, topic: str = EVENTS) -> Path:
@@ -84,7 +84,7 @@ def test_no_damage_is_read_wherever_it_is(tmp_path: Path, log: LocalLog, batch: 
 @pytest.mark.parametrize("seed", range(60))
 def test_one_flipped_bit_anywhere_is_never_read_silently(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
-    log = LocalLog(tmp_path, partitions=1, segment_bytes=2_000, fsync=False)
+    log = LocalLog(tmp_path, partitions=1, segment_bytes=2_000, fsync=False, compress=False)
     written = [b"%d" % rng.getrandbits(rng.randint(1, 4_000)) for _ in range(30)]
     for first in range(0, 30, 3):
         log.append(EVENTS, 0, written[first : first + 3])

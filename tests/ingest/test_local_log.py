@@ -31,7 +31,7 @@ def log(tmp_path: Path) -> Iterator[LocalLog]:
 
 
 def small_log(root: Path, **options: int) -> LocalLog:
-    return LocalLog(root, partitions=2, segment_bytes=SEGMENT_BYTES, fsync=False, **options)
+    return LocalLog(root, partitions=2, segment_bytes=SEGMENT_BYTES, fsync=False, compress=False, **options)
 
 
 def segments(root: Path, topic: str, partition: int = 0) -> list[Path]:
