@@ -19,14 +19,17 @@ _log = logging.getLogger(__name__)
 
 _DECISIONS: Final = """
 SELECT decision_id, org_id, campaign_id, kind, reason, toUnixTimestamp64Milli(ts) AS ts_ms,
-    toUnixTimestamp64Milli(effective) AS effective_ms, before, after, inputs, policy, mode, expected, undo, cause_event
+    toUnixTimestamp64Milli(effective) AS effective_ms, before, after, inputs, policy, mode, expected, undo, cause_event,
+    sequence
 FROM decisions FINAL
 WHERE org_id = {org_id:String}
 """
 _OF_CAMPAIGN: Final = "AND campaign_id = {campaign_id:String}"
 _OF_KIND: Final = "AND kind = {kind:String}"
 # As `Decision.place` has it.
-_SEQUENCE: Final = f"bitShiftLeft(toUnixTimestamp64Milli(ts), {SEQUENCE_BITS})"
+_SEQUENCE: Final = (
+    f"if(sequence > 0, toInt64(sequence), bitShiftLeft(toUnixTimestamp64Milli(decisions.ts), {SEQUENCE_BITS}))"
+)
 _BEFORE: Final = f"AND ({_SEQUENCE}, decision_id) < ({{before:Int64}}, {{before_id:String}})"
 _NEWEST: Final = f"ORDER BY {_SEQUENCE} DESC, decision_id DESC LIMIT {{limit:UInt64}}"
 

@@ -6,6 +6,7 @@ import gc
 from typing import Final
 
 from flows.logic.campaign_shard import CampaignShard
+from flows.logic.dedupe import SeenIds
 from flows.logic.event_shard import EventShard
 from flows.logic.step import Step
 from schemas.control import CampaignRecord
@@ -53,6 +54,8 @@ def load_kernels() -> None:
         for part in events.step(step):
             campaigns.step(part)
     EventShard.restore(events.snapshot(), 0, 1, 1_024)
+    # Where memory is short, ids are looked up before they are remembered.
+    SeenIds(1).mark_new(decoded.batch.id_hi, decoded.batch.id_lo)
     campaigns.drain()
     CampaignShard.restore(campaigns.snapshot(), 0, 1, 1)
 

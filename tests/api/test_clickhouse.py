@@ -37,6 +37,9 @@ STORED = [
     *(decision(n) for n in range(6)),
     decision(6, campaign_id="hats", kind="pause", undo=None, cause_event=None, expected=[]),
     decision(7, org_id="acme"),
+    # A pause by a late event, decided after a resume with a later cause.
+    decision(8, org_id="late", kind="resume", ts_ms=NOW_MS + 9_000, sequence=(NOW_MS + 9_000) << SEQUENCE_BITS),
+    decision(9, org_id="late", kind="pause", ts_ms=NOW_MS, sequence=((NOW_MS + 9_000) << SEQUENCE_BITS) + 1),
 ]
 
 
@@ -94,8 +97,20 @@ def test_a_stored_decision_reads_back_as_it_was(history: ClickHouseHistory) -> N
         (Wanted("default", campaign_id="hats"), ["d6"]),
         (Wanted("default", kind="pause"), ["d6"]),
         (Wanted("acme"), ["d7"]),
+        (Wanted("late"), ["d9", "d8"]),
+        (Wanted("late", before=STORED[-1].place), ["d8"]),
     ],
-    ids=["newest_first", "limit", "behind_a_decision", "before_a_time", "campaign", "kind", "organisation"],
+    ids=[
+        "newest_first",
+        "limit",
+        "behind_a_decision",
+        "before_a_time",
+        "campaign",
+        "kind",
+        "organisation",
+        "as_they_were_taken",
+        "behind_one_of_them",
+    ],
 )
 def test_stored_decisions_are_found_in_the_order_of_memory(
     history: ClickHouseHistory, wanted: Wanted, found: list[str]
