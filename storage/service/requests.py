@@ -9,11 +9,12 @@ from typing import Final
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
-from storage.service import blocks, compression, external
+from storage.service import blocks, compression, errors, external
 from storage.service.bodies import Share, bounded
 from storage.service.engine import DATABASE, Call
+from storage.service.errors import refused
 from storage.service.external import External
-from storage.service.statements import statement
+from storage.service.statements import statement, writes_a_file
 
 # Parameters that steer the transport, or that only mean something to a server with sessions: taken and not acted on.
 _TRANSPORT: Final = frozenset(
@@ -71,8 +72,12 @@ def call_of(request: Request, came: Received, body: bytes, *, changes: bool) -> 
     if changes and request.method in ("GET", "HEAD"):
         settings["readonly"] = "2"
     headers = request.headers
+    asked = statement(parameters.get("query", "").encode(), body)
+    # What a reader asks is refused where all of it is looked at.
+    if changes and writes_a_file(asked.text):
+        raise refused(errors.INTO_OUTFILE_NOT_ALLOWED, "INTO OUTFILE is not allowed over HTTP.")
     return Call(
-        statement=statement(parameters.get("query", "").encode(), body),
+        statement=asked,
         database=parameters.get("database") or headers.get("x-clickhouse-database") or DATABASE,
         settings=settings,
         parameters={name[len("param_") :]: value for name, value in parameters.items() if name.startswith("param_")},

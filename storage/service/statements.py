@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 # A statement is text; rows may follow it. Text beyond this is not searched for the end of the statement.
@@ -100,6 +101,16 @@ def _named_format(text: bytes) -> str | None:
         if depth == 0 and word == "FORMAT" and (named := _word_after(text, end)) is not None:
             found = named[0]
     return found
+
+
+def writes_a_file(text: bytes) -> bool:
+    """Does it say INTO OUTFILE? The embedded engine acts on that as a client would, and a client it is not.
+
+    >>> writes_a_file(b"SELECT 1 INTO/**/outfile 'x'"), writes_a_file(b"SELECT 'into outfile', outfile FROM t")
+    (True, False)
+    """
+    words = [word for _, word, _ in _words(text[:STATEMENT_BYTES_MAX])]
+    return any(pair == ("INTO", "OUTFILE") for pair in pairwise(words))
 
 
 def statement(query: bytes, body: bytes) -> Statement:

@@ -65,6 +65,15 @@ def test_no_statement_writes_a_file_outside_the_folder(service: ChdbService, tmp
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_an_answer_is_not_written_into_the_services_own_folder(service: ChdbService, method: str) -> None:
+    path = service.data_dir / "clickhouse" / "written"
+    query = f"select 1 into/**/outfile '{path}'"
+    answer = httpx.request(method, service.address, params={"query": query}, headers=service.headers())
+    assert answer.headers["x-clickhouse-exception-code"] == "358"
+    assert not path.exists()
+
+
 def test_no_statement_connects_to_anything(service: ChdbService) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         other.settimeout(0.5)
