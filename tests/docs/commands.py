@@ -8,7 +8,9 @@ from typing import Final, NamedTuple
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PAGES: Final = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-_BLOCK: Final = re.compile(r"^```(?:sh|bash)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+# What a fence without a language holds when it is typed: a command of ours, or curl.
+_TYPED: Final = re.compile(r"^(?:[A-Z_]+=\S+ )*(?:penstock|curl) ", re.MULTILINE)
 _FENCED: Final = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 _INLINE: Final = re.compile(r"`(?:[A-Z_]+=\S+ )*(?:taskset -c 0 )?(?:\.venv/bin/)?penstock ([^`]+)`")
 # What a person would wait minutes for is run small: the command is the same, its sizes are not.
@@ -20,6 +22,9 @@ _SHORTER: Final = (
     (r"bench openrtb\b", "bench openrtb --rate 50 --seconds 1"),
     (r"simulate --scenario all --strategy all", "simulate --scenario steady --strategy max_clicks"),
     (r"generate-auctions (\S+)", r"generate-auctions \1 --auctions 5000"),
+    # Folders of a real machine.
+    (r"/backups/2026-05-28", "backup"),
+    (r"/var/lib/penstock-new", "restored"),
 )
 
 
@@ -39,10 +44,15 @@ class Block(NamedTuple):
 def blocks() -> list[Block]:
     """All blocks in the order of the pages."""
     return [
-        Block(str(page.relative_to(ROOT)), number, found[1])
+        Block(str(page.relative_to(ROOT)), number, text)
         for page in PAGES
-        for number, found in enumerate(_BLOCK.finditer(page.read_text()), start=1)
+        for number, text in enumerate(_shell_of(page.read_text()), start=1)
     ]
+
+
+def _shell_of(page: str) -> list[str]:
+    fences = _FENCE.findall(page)
+    return [text for language, text in fences if language in ("sh", "bash") or (not language and _TYPED.search(text))]
 
 
 def named_commands() -> list[tuple[str, str]]:
@@ -52,7 +62,7 @@ def named_commands() -> list[tuple[str, str]]:
         text = page.read_text()
         name = str(page.relative_to(ROOT))
         found += [(name, words) for words in _INLINE.findall(_FENCED.sub("", text))]
-        for block in _BLOCK.findall(text):
+        for block in _shell_of(text):
             for line in re.sub(r"\\\n\s*", " ", block).splitlines():
                 command = line.partition(" #")[0]
                 found += [(name, words) for words in re.findall(r"(?:^|[ /])penstock ([a-z][^|&;>\n]*)", command)]

@@ -26,6 +26,9 @@ RUN_ELSEWHERE = {
     "make run     # installs, builds, starts everything with a market simulator; open http://127.0.0.1:8000": (
         "`make test` is what runs this test; `make run` is `penstock up --demo`: tests/cli/test_up.py"
     ),
+    "penstock analysts | clickhouse-client --multiquery": "tests/storage/test_grants.py, without a server's client",
+    "penstock flow": "tests/cli/test_up.py; beside a running flow it is refused",
+    "PENSTOCK_SHARDS=8 penstock flow --processes 4": "tests/cli/test_up_health.py, a cluster that is supervised",
     "export PENSTOCK_KAFKA=broker-1:9092,broker-2:9092": "tests/end_to_end/test_production_column.py",
 }
 
