@@ -75,6 +75,7 @@ async def _run(log: Log, credentials: Credentials, retry_parked: bool, lease: Le
     """Until a signal; False when another process took over."""
     import httpx
 
+    from platforms.clock import SteadyClock
     from platforms.host import Actuator
     from platforms.outbox import Outbox
     from platforms.sender import ADAPTERS, Sender
@@ -88,9 +89,10 @@ async def _run(log: Log, credentials: Credentials, retry_parked: bool, lease: Le
         return True
     standby.goes_on()
     async with httpx.AsyncClient() as client:
-        sender = Sender(credentials, clock_ms=_now_ms, client=client)
+        clock_ms = SteadyClock(_now_ms, time.monotonic)
+        sender = Sender(credentials, clock_ms=clock_ms, client=client)
         outbox = Outbox(ADAPTERS, frozenset(credentials))
-        actuator = Actuator(log, outbox, sender, _now_ms, lease.held, retry_parked=retry_parked, health=progress)
+        actuator = Actuator(log, outbox, sender, clock_ms, lease.held, retry_parked=retry_parked, health=progress)
         await actuator.run(stop)
     return stop.is_set() or lease.held()
 

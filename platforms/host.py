@@ -32,6 +32,8 @@ LOG_RETRY_S: Final = 1.0
 # At the end what is in flight may take so long; it is sent again after the next start when it takes longer.
 END_S: Final = 6.0
 
+# How long the log may take to hand over definitions that it says are there; records removed at its end never come.
+KNOWN_WITHIN_S: Final = 5.0
 # Decisions that waited are read for so long before the first is sent; a log that has no more to give costs no more.
 CATCH_UP_MS: Final = 30_000
 
@@ -132,11 +134,30 @@ class Actuator:
         decisions = await asyncio.to_thread(self._decisions.next)
         if decisions is None:
             return moved
+        try:
+            await self._know_campaigns()
+        except LogUnavailableError:
+            self._decisions.offset = decisions.first_offset
+            raise
         self._restored.tell_gaps(self._decisions, decisions)
         receipts = [receipt for offset, told in _decoded(decisions) for receipt in self._offer(offset, told)]
         self.loop.did()
         await self._record(receipts)
         return True
+
+    async def _know_campaigns(self) -> None:
+        """Read control to where it ends now: the decisions just read are of campaigns defined there, and one of
+        a campaign that is not known is of no platform. What a broker gives of control may come after what it gives of
+        decisions. Raises LogUnavailableError."""
+        end = await asyncio.to_thread(self.log.end, topics.CONTROL, 0)
+        clock = asyncio.get_running_loop()
+        until_s = clock.time() + KNOWN_WITHIN_S
+        while self._control.offset < end and clock.time() < until_s:
+            control = await asyncio.to_thread(self._control.next)
+            if control is None:
+                await asyncio.sleep(IDLE_S)
+            else:
+                self._take_control([control])
 
     def _offer(self, offset: int, decision: Decision) -> list[Receipt]:
         key = (decision.org_id, decision.campaign_id)

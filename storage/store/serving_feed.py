@@ -119,13 +119,17 @@ class ServingFeed:
         if self._unwritten:
             metrics.SERVED.inc(self._store.put(self._unwritten.values()))
             self._unwritten = {}
-        if self.caught_up and now_ms - self._kept_ms >= KEEP_EVERY_MS and self._positions != self._kept:
+        # A clock that was set back is no reason to wait until it is there again.
+        keeps = not 0 <= now_ms - self._kept_ms < KEEP_EVERY_MS
+        if self.caught_up and keeps and self._positions != self._kept:
             self._store.keep(self._fold.saved(self._identity))
             self._kept_ms, self._kept = now_ms, dict(self._positions)
 
     def _due(self, now_ms: int) -> list[Serving]:
         """States that the time may have changed."""
-        if now_ms - self._looked_ms < LOOK_EVERY_MS:
+        if now_ms < self._looked_ms:
+            self._due_ms.clear()
+        elif now_ms - self._looked_ms < LOOK_EVERY_MS:
             return []
         self._looked_ms = now_ms
         due = []

@@ -38,20 +38,22 @@ class Names:
         folder, _, name = path.rpartition("/")
         return self._by_folder.get(folder, {}).get(name)
 
-    def put(self, path: str, inode: Inode) -> None:
+    def put(self, path: str, inode: Inode | None) -> None:
+        """Give a name to a file; None takes it away."""
         folder, _, name = path.rpartition("/")
-        self._by_folder.setdefault(folder, {})[name] = inode
-
-    def drop(self, path: str) -> None:
-        folder, _, name = path.rpartition("/")
-        del self._by_folder[folder][name]
+        there = self._by_folder.setdefault(folder, {})
+        if inode is None:
+            there.pop(name, None)
+        else:
+            there[name] = inode
 
     def of_folder(self, folder: str) -> dict[str, Inode]:
         return self._by_folder.get(folder, {})
 
-    def take_folder(self, folder: str, other: Names) -> None:
-        """Have in a folder what another has there."""
-        self._by_folder[folder] = dict(other.of_folder(folder))
+    def copy(self) -> Names:
+        copied = Names()
+        copied._by_folder = {folder: dict(there) for folder, there in self._by_folder.items()}
+        return copied
 
     def paths(self) -> set[str]:
         return {f"{folder}/{name}" for folder, there in self._by_folder.items() for name in there}
@@ -65,10 +67,13 @@ class SimDisk:
         self._rng = rng
         self.names = Names()
         self._mounts: dict[str, Mount] = {}
-        self._durable = Names()
         # Each folder's folders.
         self.folders: dict[str, set[str]] = {"": set()}
+        # What is on the platters, and changes of names that are not, in their order, as a journal has them: each is of
+        # names that change together.
+        self._durable = Names()
         self._durable_folders: set[str] = {""}
+        self._journal: list[dict[str, Inode | None]] = []
         # Bytes that still fit; None: as many as you like.
         self.room: int | None = None
         # What befalls the next syncs: "error" or "slow".
@@ -107,25 +112,20 @@ class SimDisk:
     def lose_power(self) -> None:
         """What was synced stays; of the rest some does, whole, torn or as zeros."""
         self.fuse = None
-        survivors: dict[str, Inode] = {}
-        for path in sorted(self.names.paths() | self._durable.paths()):
-            chosen = self._rng.choice((self.names.get(path), self._durable.get(path)))
-            if chosen is not None and folder_of(path) in self._durable_folders:
-                survivors[path] = chosen
-        for inode in {id(inode): inode for inode in survivors.values()}.values():
-            inode.content = bytearray(self._survived(inode))
-            inode.synced = bytes(inode.content)
-            inode.locked_by = None
-            inode.links = sum(other is inode for other in survivors.values())
-        self.names, self._durable = Names(), Names()
-        for path, inode in survivors.items():
-            self.names.put(path, inode)
-            self._durable.put(path, inode)
+        self._commit(self._rng.randrange(len(self._journal) + 1))
+        self._journal.clear()
+        self.names = self._durable.copy()
         self.folders = {
             folder: {name for name in names if inside(folder, name) in self._durable_folders}
             for folder, names in self.folders.items()
             if folder in self._durable_folders
         }
+        inodes = [inode for path in sorted(self.names.paths()) if (inode := self.names.get(path)) is not None]
+        for inode in {id(inode): inode for inode in inodes}.values():
+            inode.content = bytearray(self._survived(inode))
+            inode.synced = bytes(inode.content)
+            inode.locked_by = None
+            inode.links = sum(other is inode for other in inodes)
 
     def _survived(self, inode: Inode) -> bytes:
         synced, shown = inode.synced, bytes(inode.content)
@@ -179,9 +179,23 @@ class SimDisk:
             raise OSError(errno.EIO, "Input/output error")
         inode.synced = bytes(inode.content)
 
-    def sync_names(self, folder: str) -> None:
-        self._durable.take_folder(folder, self.names)
-        self._durable_folders |= {inside(folder, name) for name in self.folders[folder]}
+    def rename(self, changes: dict[str, Inode | None]) -> None:
+        """Names appear or go (None), all of them or none."""
+        for path, inode in changes.items():
+            self.names.put(path, inode)
+        self._journal.append(changes)
+
+    def sync_names(self) -> None:
+        """A file system's journal is written as a whole: with a folder's names come all before."""
+        self._commit(len(self._journal))
+
+    def _commit(self, count: int) -> None:
+        for changes in self._journal[:count]:
+            for path, inode in changes.items():
+                self._durable.put(path, inode)
+        del self._journal[:count]
+        self._durable_folders |= {folder_of(path) for path in self._durable.paths()}
+        self._durable_folders |= {folder_of(folder) for folder in self._durable_folders}
 
 
 def folder_of(path: str) -> str:
@@ -219,7 +233,7 @@ class Mount:
                 raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
             self._changing()
             inode = Inode()
-            self._disk.names.put(path, inode)
+            self._disk.rename({path: inode})
         elif flags & os.O_TRUNC:
             self._changing()
             inode.content.clear()
@@ -285,15 +299,14 @@ class Mount:
 
     def sync_folder(self, folder: str) -> None:
         self._changing()
-        self._disk.sync_names(folder)
+        self._disk.sync_names()
 
     def replace(self, source: str, target: str) -> None:
         self._changing()
         inode = self._at(source)
         if (before := self._disk.names.get(target)) is not None:
             before.links -= 1
-        self._disk.names.drop(source)
-        self._disk.names.put(target, inode)
+        self._disk.rename({source: None, target: inode})
 
     def link(self, source: str, target: str) -> None:
         self._changing()
@@ -301,12 +314,12 @@ class Mount:
             raise FileExistsError(errno.EEXIST, "File exists", target)
         inode = self._at(source)
         inode.links += 1
-        self._disk.names.put(target, inode)
+        self._disk.rename({target: inode})
 
     def unlink(self, path: str) -> None:
         self._changing()
         self._at(path).links -= 1
-        self._disk.names.drop(path)
+        self._disk.rename({path: None})
 
     def chmod(self, path: str, mode: int) -> None:
         self._living()

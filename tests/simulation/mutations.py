@@ -8,9 +8,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 from unittest import mock
 
+import zstandard
+
+from flows.clock import Reading, WrittenClock
 from flows.logic.event_shard import EventShard
 from flows.sink import LogSinkPartition
+from ingest.local_log.blocks import PLAIN, Block
 from ingest.local_log.writer import PartitionWriter
+from platforms.host import Actuator
 from platforms.outbox import Outbox
 from schemas import topics
 from schemas.control import CampaignRecord, decode_control
@@ -21,10 +26,11 @@ from storage.store.zones import Zones
 
 @dataclass(frozen=True)
 class Mutation:
-    """A mend that is taken out; `name` says what is wrong then."""
+    """A mend that is taken out; `name` says what is wrong then, `seed` which history is known to miss it."""
 
     name: str
     install: Callable[[], AbstractContextManager[Any]]
+    seed: int = 0
 
 
 def _nothing(*_: Any, **__: Any) -> None:
@@ -79,8 +85,38 @@ def _snapshot_before_outputs_are_durable() -> AbstractContextManager[Any]:
     return mock.patch("tests.simulation.flow.FlowProcess.outputs_are_durable", return_value=True)
 
 
+def _ticks_stop_with_the_wall_clock() -> AbstractContextManager[Any]:
+    def read(self: Any) -> Reading:
+        return Reading(self._clock.wall_ms(), 0)
+
+    return mock.patch.object(WrittenClock, "read", read)
+
+
+async def _know_nothing(self: Actuator) -> None:
+    return None
+
+
+def _lines_without_a_checksum(self: Block, stored: Any) -> Any:
+    return stored if self.kind == PLAIN else zstandard.ZstdDecompressor().decompress(bytes(stored))
+
+
 MUTATIONS: Final = (
     Mutation("the log answers before its bytes are on disk", _no_fsync),
+    Mutation(
+        "blocks are not checked when they are read",
+        lambda: mock.patch.object(Block, "lines", _lines_without_a_checksum),
+    ),
+    Mutation("ticks stop while the wall clock is behind", _ticks_stop_with_the_wall_clock),
+    Mutation(
+        "decisions of campaigns that are not known yet are dropped",
+        lambda: mock.patch.object(Actuator, "_know_campaigns", _know_nothing),
+        seed=217,
+    ),
+    Mutation(
+        "actuate waits by the wall clock",
+        lambda: mock.patch("tests.simulation.actuate.SteadyClock", lambda wall_ms, mono_s: wall_ms),
+        seed=61,
+    ),
     Mutation("the store trusts the answer to an insert", lambda: mock.patch.object(verify, "must_hold", _nothing)),
     Mutation("time zones are UTC for good", _zones_are_looked_up_once),
     Mutation("the store commits before late windows are counted again", _commits_before_reconciling),

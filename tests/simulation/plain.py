@@ -11,7 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from schemas import topics
-from schemas.log import Log
+from schemas.log import Log, LogUnavailableError, OffsetGoneError
 
 Key = tuple[str, str]
 WIDTHS_MS = {"10s": 10_000, "1m": 60_000, "1h": 3_600_000}
@@ -54,6 +54,29 @@ def records(log: Log, topic: str, partition: int = 0) -> Iterator[tuple[int, byt
         place = chunk.first_offset
         for number, record in enumerate(chunk.records()):
             yield (place if chunk.offsets is None else int(chunk.offsets[number])), record
+            place += len(record) + 1
+        offset = chunk.next_offset
+
+
+def readable(log: Log, topic: str, partition: int) -> dict[int, bytes]:
+    """The records of a damaged partition that can be read: what is damaged is passed by, or ends it."""
+    found: dict[int, bytes] = {}
+    offset = log.begin(topic, partition)
+    while True:
+        try:
+            chunk = log.read(topic, partition, offset, 2**20)
+        except OffsetGoneError as gone:
+            if gone.begin <= offset:
+                return found
+            offset = gone.begin
+            continue
+        except LogUnavailableError:
+            return found
+        if chunk is None:
+            return found
+        place = chunk.first_offset
+        for record in chunk.records():
+            found[place] = record
             place += len(record) + 1
         offset = chunk.next_offset
 

@@ -84,11 +84,11 @@ def draw(seed: int) -> Plan:
         seed=seed,
         log="kafka" if rng.random() < 0.4 else "local",
         partitions=partitions,
-        shards=rng.choice((1, 1, 2, 3)),
+        shards=rng.choice((1, 1, 1, 2)),
         # What is evicted depends on how partitions interleave, which no log keeps: small memories go with one.
         dedupe_ids=rng.choice((37, 48, 64, 100, 4_096)) if partitions == 1 else 4_096,
         segment_bytes=rng.choice((2_000, 6_000, 2**20)),
-        epoch_s=rng.choice((0.3, 1.0, 3.0)),
+        epoch_s=rng.choice((0.5, 1.0, 3.0)),
         zones={key: rng.choice(ZONES) for key in campaigns},
     )
     return replace(

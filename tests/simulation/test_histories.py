@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import time
 from typing import Final
 
 import pytest
@@ -16,8 +16,11 @@ from tests.simulation.plain import records
 from tests.simulation.plan import Plan, draw
 from tests.simulation.world import World
 
-CHUNK: Final = 25
-CHUNKS: Final = 4
+# Of each chunk as many as its time allows: thousands in two minutes on two cores; on a slow machine fewer.
+CHUNK: Final = 75
+CHUNKS: Final = 40
+LEAST: Final = 5
+SECONDS: Final = 6.0
 # Seeds within which every mend that is taken out must be missed.
 MISSED_WITHIN: Final = 150
 
@@ -35,13 +38,16 @@ def must_keep_its_promises(plan: Plan) -> None:
 
 @pytest.mark.parametrize("first", range(0, CHUNK * CHUNKS, CHUNK))
 def test_no_history_breaks_a_promise(first: int) -> None:
+    until_s = time.monotonic() + SECONDS
     for seed in range(first, first + CHUNK):
-        must_keep_its_promises(drawn(seed))
+        if seed >= first + LEAST and time.monotonic() > until_s:
+            break
+        must_keep_its_promises(draw(seed))
 
 
 @pytest.mark.parametrize("seed", kept_seeds())
 def test_a_history_that_broke_a_promise_once_does_so_no_more(seed: int) -> None:
-    must_keep_its_promises(drawn(seed))
+    must_keep_its_promises(draw(seed))
 
 
 def test_a_seed_tells_the_same_history_every_time() -> None:
@@ -50,16 +56,11 @@ def test_a_seed_tells_the_same_history_every_time() -> None:
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=[mutation.name for mutation in MUTATIONS])
 def test_a_mend_that_is_taken_out_is_missed(mutation: Mutation) -> None:
-    for seed in range(MISSED_WITHIN):
+    for seed in (mutation.seed, *range(MISSED_WITHIN)):
         with mutation.install():
-            if broken_by(drawn(seed)) is not None:
+            if broken_by(draw(seed)) is not None:
                 return
     pytest.fail(f"{MISSED_WITHIN} histories did not notice that {mutation.name}")
-
-
-def drawn(seed: int) -> Plan:
-    plan = draw(seed)
-    return replace(plan, faults=tuple(fault for fault in plan.faults if fault.what != "clock"))
 
 
 def told(seed: int) -> list[tuple[str, int, bytes]]:

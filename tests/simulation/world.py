@@ -284,6 +284,16 @@ class World:
             for _ in range(8):
                 self._turn(self.serving)
 
+    def flip_a_bit(self, folder: str, rng: Random) -> bool:
+        """One bit of one segment of a folder is another; False when there is none."""
+        segments = {name: inode for name, inode in self.disk.names.of_folder(folder).items() if name[:20].isdecimal()}
+        written = sorted(name for name, inode in segments.items() if inode.content)
+        if not written:
+            return False
+        name = rng.choice(written)
+        self.disk.flip(f"{folder}/{name}", rng.randrange(len(segments[name].content)))
+        return True
+
     def settle_platforms(self) -> None:
         """Let actuate come to its end: what was not answered holds it up for minutes."""
         with _one_thread():
