@@ -9,6 +9,7 @@ import pytest
 import zstandard
 
 from api.auth import ApiKeys
+from api.formats import UNKEYED
 from tests.api.conftest import Apis
 
 SHOES = {"name": "Shoes", "currency": "EUR"}
@@ -21,6 +22,14 @@ ROUTES = [
     ("POST", "/api/v1/campaigns/shoes/revert"),
     ("POST", "/api/v1/campaigns/shoes/override"),
     ("POST", "/openrtb2/bid"),
+]
+# Their senders may say the key in the body, so a body without one in its head is read, to a limit of its own.
+KEY_IN_BODY = [
+    *(("POST", f"/v1/{name}") for name in ("track", "t", "page", "p", "screen", "identify", "i", "group", "g")),
+    *(("POST", f"/v1/{name}") for name in ("alias", "a", "batch", "import")),
+    ("POST", "/beacon/v1/batch"),
+    ("POST", "/mp/collect"),
+    ("POST", "/com.snowplowanalytics.snowplow/tp2"),
 ]
 
 
@@ -73,7 +82,16 @@ async def test_no_byte_of_a_body_is_read_before_the_key_is_known(bodies: Apis, m
     assert (status, read) == (401, 0)
 
 
-@pytest.mark.parametrize(("method", "path"), ROUTES)
+@pytest.mark.parametrize(("method", "path"), KEY_IN_BODY)
+async def test_a_body_that_may_hold_its_key_is_read_to_a_limit_of_its_own(bodies: Apis, method: str, path: str) -> None:
+    api = bodies.start(keys=ApiKeys.parse("k1:acme"))
+    upload = Upload(150 * 2**20)
+    status, read = await _sent(api.client.app, method, path, upload, {"content-type": "application/json"})
+    assert status in (401, 413)
+    assert read <= UNKEYED.bytes_max + 65_536
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES + KEY_IN_BODY)
 async def test_a_body_that_is_announced_too_long_is_not_read(bodies: Apis, method: str, path: str) -> None:
     api = bodies.start()
     size = 150 * 2**20
@@ -81,7 +99,7 @@ async def test_a_body_that_is_announced_too_long_is_not_read(bodies: Apis, metho
     assert await _sent(api.client.app, method, path, Upload(size), headers) == (413, 0)
 
 
-@pytest.mark.parametrize(("method", "path"), ROUTES)
+@pytest.mark.parametrize(("method", "path"), ROUTES + KEY_IN_BODY)
 async def test_a_body_without_a_length_is_read_to_the_limit_of_its_route(bodies: Apis, method: str, path: str) -> None:
     api = bodies.start()
     status, read = await _sent(api.client.app, method, path, Upload(150 * 2**20), {"content-type": "application/json"})
@@ -159,4 +177,5 @@ def test_every_route_that_takes_a_body_is_among_those_tested_here(bodies: Apis) 
         for method, operation in operations.items()
         if "requestBody" in operation
     }
-    assert taking <= set(ROUTES), f"add to ROUTES: {taking - set(ROUTES)}"
+    known = {*ROUTES, *KEY_IN_BODY}
+    assert taking <= known, f"add to ROUTES: {taking - known}"
