@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TextIO
 
 from cli.settings import Settings
 
@@ -27,9 +27,21 @@ _LOUD: Final = {"clickhouse_connect": logging.ERROR, "urllib3": logging.ERROR, "
                 "httpcore": logging.WARNING, "numba": logging.WARNING, "asyncio": logging.WARNING}  # fmt: skip
 
 
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Writes to what stderr is when an entry is made: whoever replaces it gets what comes meanwhile."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        """Where the next entry goes."""
+        return sys.stderr
+
+
 def set_up(process: str, settings: Settings, fields: Fields = dict) -> None:
     """Send all logging of this process to stderr; `fields` are added to each entry, such as the id of the request."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Stderr()
     handler.setFormatter(formatter(process, settings.log_format, fields))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
     for name, level in _LOUD.items():
