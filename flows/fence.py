@@ -11,7 +11,7 @@ from typing import Final, Self
 
 _NAME: Final = "flow.lock"
 # Children of a flow that was killed end within a moment; a restart waits for them.
-WAIT_S: Final = 3.0
+WAIT_S: Final = 15.0
 _LOOK_S: Final = 0.05
 
 
