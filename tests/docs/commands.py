@@ -13,6 +13,8 @@ _FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _TYPED: Final = re.compile(r"^(?:[A-Z_]+=\S+ )*(?:penstock|curl) ", re.MULTILINE)
 _FENCED: Final = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 _INLINE: Final = re.compile(r"`(?:[A-Z_]+=\S+ )*(?:taskset -c 0 )?(?:\.venv/bin/)?penstock ([^`]+)`")
+# In a block: up to what ends a command, quoted or not.
+_COMMAND: Final = re.compile(r"""(?:^|[ /])penstock ([a-z](?:"[^"]*"|'[^']*'|[^|&;>\n"'])*)""")
 # What a person would wait minutes for is run small: the command is the same, its sizes are not.
 _SHORTER: Final = (
     (r"--events 2000000", "--events 60000"),
@@ -65,7 +67,7 @@ def named_commands() -> list[tuple[str, str]]:
         for block in _shell_of(text):
             for line in re.sub(r"\\\n\s*", " ", block).splitlines():
                 command = line.partition(" #")[0]
-                found += [(name, words) for words in re.findall(r"(?:^|[ /])penstock ([a-z][^|&;>\n]*)", command)]
+                found += [(name, words) for words in _COMMAND.findall(command)]
     return found
 
 
