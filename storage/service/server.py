@@ -9,8 +9,11 @@ import queue
 import shutil
 import socket
 import threading
+import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -92,6 +95,13 @@ def opened(orders: Orders) -> Starlette:
     return app_of(service)
 
 
+# How long, and how often, a statement is asked to end whose client left: looking at it takes seconds at most.
+STOP_FOR_S: Final = 30.0
+STOP_AGAIN_S: Final = 0.5
+# More clients than can be connected.
+STOPPED_MAX: Final = 1_024
+
+
 def known_users(orders: Orders) -> list[User]:
     """`default`, `analyst`, and one analyst more for each that the settings name."""
     analyst = User("analyst", orders.analyst_password, reads_only=True, closed=orders.analyst_is_closed)
@@ -113,16 +123,27 @@ def _desk(path: Path, user: User) -> Desk:
 
 
 def stopper(connection: Any) -> Callable[[str], None]:
-    """What ends a running statement by its mark, on a thread of its own."""
+    """What ends a running statement by its mark, on a thread of its own.
+
+    A client may leave while its statement is still looked at and does not run yet, so a mark is asked for again for a
+    while.
+    """
     marks: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def run() -> None:
+        left: deque[tuple[str, float]] = deque(maxlen=STOPPED_MAX)
         while True:
-            mark = marks.get()
+            with suppress(queue.Empty):
+                left.append((marks.get(timeout=STOP_AGAIN_S if left else None), time.monotonic() + STOP_FOR_S))
+                while True:
+                    left.append((marks.get_nowait(), time.monotonic() + STOP_FOR_S))
+            ended = ", ".join(f"'{mark}'" for mark, _ in left)
             try:
-                connection.query(f"KILL QUERY WHERE endsWith(query, '-- ' || '{mark}') ASYNC", "Null")
+                connection.query(f"KILL QUERY WHERE splitByString('-- ', query)[-1] IN ({ended}) ASYNC", "Null")
             except Exception:
                 _log.exception("a statement whose client left could not be stopped")
+            while left and left[0][1] < time.monotonic():
+                left.popleft()
 
     threading.Thread(target=run, name="chdb-stop", daemon=True).start()
     return marks.put
