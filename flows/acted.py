@@ -20,6 +20,9 @@ from schemas.unreadable import UNREADABLE
 
 _READ_BYTES: Final = 4 * 2**20
 _READ_S: Final = 2.0
+# What the log says is there may take a while to come: a broker's first answer to a new reader, on a busy machine. What
+# never comes (a broker's own marks are no records) does not hold the flow up for longer.
+_COMES_WITHIN_READS: Final = 15
 _CAUSE: Final = re.compile(rb'"cause_event":"' + EVENTS.encode() + rb'/(\d+)@(\d+)"')
 
 _verdicts: Final = msgspec.json.Decoder(Verdicts)
@@ -49,7 +52,8 @@ def acted_up_to(log: Log, partition: int, since: tuple[int, int]) -> int:
 
 def _records(log: Log, topic: str, offset: int) -> Iterator[bytes]:
     offset, end = max(offset, log.begin(topic, 0)), log.end(topic, 0)
-    while offset < end:
+    nothing = 0
+    while offset < end and nothing < _COMES_WITHIN_READS:
         try:
             chunk = log.read(topic, 0, offset, _READ_BYTES, _READ_S)
         except OffsetGoneError as gone:
@@ -58,6 +62,8 @@ def _records(log: Log, topic: str, offset: int) -> Iterator[bytes]:
             offset = gone.begin
             continue
         if chunk is None:
-            return
+            nothing += 1
+            continue
+        nothing = 0
         yield from chunk.records()
         offset = chunk.next_offset
