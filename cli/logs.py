@@ -26,6 +26,9 @@ _SECRET_IN_URL: Final = re.compile(r"(://[^\s/:@]*):[^\s/@]+@")
 _LOUD: Final = {"clickhouse_connect": logging.ERROR, "urllib3": logging.ERROR, "httpx": logging.WARNING,
                 "httpcore": logging.WARNING, "numba": logging.WARNING, "asyncio": logging.WARNING}  # fmt: skip
 
+# What a process logs of its control database; a person who gave a command did not ask.
+_MIGRATIONS: Final = "alembic"
+
 
 class _Stderr(logging.StreamHandler[TextIO]):
     """Writes to what stderr is when an entry is made: whoever replaces it gets what comes meanwhile."""
@@ -39,11 +42,17 @@ class _Stderr(logging.StreamHandler[TextIO]):
         return sys.stderr
 
 
+def for_people() -> None:
+    """Keep what only an operator's log is for off the screen of whoever gives a command; `set_up` takes it back."""
+    logging.getLogger(_MIGRATIONS).setLevel(logging.WARNING)
+
+
 def set_up(process: str, settings: Settings, fields: Fields = dict) -> None:
     """Send all logging of this process to stderr; `fields` are added to each entry, such as the id of the request."""
     handler = _Stderr()
     handler.setFormatter(formatter(process, settings.log_format, fields))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
+    logging.getLogger(_MIGRATIONS).setLevel(logging.NOTSET)
     for name, level in _LOUD.items():
         logging.getLogger(name).setLevel(max(level, logging.getLogger().level))
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):

@@ -18,6 +18,7 @@ from cli.doctor.command import doctor
 from cli.explain import explain
 from cli.flow import flow
 from cli.log import app as log
+from cli.logs import for_people
 from cli.replay import app as replay
 from cli.schemas import schemas
 from cli.simulate import simulate
@@ -37,6 +38,7 @@ app = typer.Typer(
 @app.callback()
 def main() -> None:
     """Commands register below, one module each; a module imports heavy parts inside its command."""
+    for_people()
 
 
 app.command("up")(up)

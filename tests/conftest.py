@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
+import threading
 import uuid
 from collections.abc import Iterator
 
@@ -10,6 +13,23 @@ import pytest
 
 from tests.support.kafka import shared_broker
 from tests.support.redis_server import redis_server
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """What a test sets up of logging, as every command of a process does, ends with the test."""
+    root = logging.getLogger()
+    before, level, hooks = list(root.handlers), root.level, (sys.excepthook, threading.excepthook)
+    levels = {name: each.level for name, each in root.manager.loggerDict.items() if isinstance(each, logging.Logger)}
+    yield
+    for handler in [each for each in root.handlers if each not in before]:
+        root.removeHandler(handler)
+    root.setLevel(level)
+    for name, each in root.manager.loggerDict.items():
+        if isinstance(each, logging.Logger):
+            each.setLevel(levels.get(name, logging.NOTSET))
+    logging.captureWarnings(False)
+    sys.excepthook, threading.excepthook = hooks
 
 
 @pytest.fixture(scope="session")

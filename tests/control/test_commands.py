@@ -10,7 +10,10 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from cli.logs import set_up
 from cli.main import app
+from cli.settings import Settings
+from control.store import ControlStore
 from ingest.admission import admit, encode_letter
 from ingest.local_log import LocalLog
 from schemas import topics
@@ -131,6 +134,19 @@ def test_an_archived_campaign_is_not_listed_and_undo_takes_it_out_again(with_sho
 def test_an_unknown_campaign_is_one_clear_line(console: Console) -> None:
     result = console.run("campaign", "pause", "hats")
     assert (result.exit_code, result.stderr) == (1, "penstock: there is no campaign 'hats'\n")
+
+
+def test_a_command_for_people_prints_no_lines_of_migrations_whatever_logging_says(console: Console) -> None:
+    set_up("api", Settings(log_level="info"))
+    result = console.run("campaign", "pause", "hats")
+    assert (result.exit_code, result.stderr) == (1, "penstock: there is no campaign 'hats'\n")
+
+
+def test_a_process_of_its_own_still_logs_its_migrations(console: Console, capsys: pytest.CaptureFixture[str]) -> None:
+    console.ok("campaign", "list")
+    set_up("api", Settings(log_level="info"))
+    ControlStore.open("", console.folder / "another").close()
+    assert "Running upgrade" in capsys.readouterr().err
 
 
 @pytest.fixture
