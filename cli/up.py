@@ -42,11 +42,13 @@ def up(
     refuse_open_door(settings.host, has_keys=bool(settings.api_keys))
     with _only_one(settings.data_dir):
         refuse_taken_ports(settings)
+        watch = Watch(run_folder(settings.data_dir), stuck_s=settings.stuck_seconds)
+        watch.begin()
         supervisor = Supervisor(
             children(settings, demo_seed=seed if with_demo else None),
             log_dir=settings.data_dir / "logs",
             report=lambda line: typer.echo(f"penstock: {line}", err=True),
-            watch=Watch(run_folder(settings.data_dir), stuck_s=settings.stuck_seconds),
+            watch=watch,
         )
         _run(supervisor, settings)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +35,15 @@ class Watch:
         self._looked_s = clock_s()
         # By child: which report was the last new one, and when it was seen.
         self._seen: dict[str, tuple[tuple[int, int], float]] = {}
+
+    def begin(self) -> None:
+        """A person starts everything anew: how processes of this machine ended before says nothing of this start."""
+        host = socket.gethostname()
+        for status, _ in run_folder.read_all(self._folder):
+            if status.host != host or run_folder.is_there(status.pid):
+                continue
+            with suppress(OSError):
+                run_folder.write(self._folder, msgspec.structs.replace(status, state="stopped", reason="", endings=[]))
 
     def awake(self) -> None:
         """Call it at every look: a leap of the clock counts for nobody."""

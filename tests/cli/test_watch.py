@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from cli.last_words import reason_of
 from cli.progress import Reporter, endings_of
 from cli.supervisor import Child, Supervisor, bound_log
 from cli.watch import Watch
-from schemas.health import Progress, State
+from schemas.health import Progress, State, judge
+from schemas.live import Ending, ProcessStatus
 from storage import run_folder
 
 # A process with one working loop; what it does in it comes from the test.
@@ -157,13 +160,33 @@ def test_an_end_without_a_word_is_remembered_by_the_next_start(tmp_path: Path) -
     status, _ = run_folder.read_all(folder)[0]
     gone = run_folder.as_seen_here(status, status.host)
     assert gone is status
-    import msgspec
-
     run_folder.write(folder, msgspec.structs.replace(status, pid=2**22 - 1))
     endings = endings_of(run_folder.read(folder, "worker"), status.host, status.now_ms)
     assert [ending.reason for ending in endings] == [run_folder.GONE]
     reporter.stop()
     assert endings_of(run_folder.read(folder, "worker"), status.host, status.now_ms) == []
+
+
+def test_what_fell_before_a_new_start_is_not_told_of_as_falling(tmp_path: Path) -> None:
+    folder, now_ms = run_folder.run_folder(tmp_path), time.time_ns() // 1_000_000
+    fell = [Ending(at_ms=now_ms - 1_000 * n, reason="another log") for n in (3, 2, 1)]
+    old = ProcessStatus(
+        now_ms=now_ms, process="worker", host=socket.gethostname(), pid=2**22 - 1, started_ms=now_ms, beat=7,
+        state="ended", reason="another log", endings=fell,
+    )  # fmt: skip
+    elsewhere = msgspec.structs.replace(old, process="flow-1", host="elsewhere")
+    alive = msgspec.structs.replace(old, process="demo", pid=os.getpid(), state="running")
+    for status in (old, elsewhere, alive):
+        run_folder.write(folder, status)
+    Watch(folder, stuck_s=STUCK_S).begin()
+    reporter = Reporter(tmp_path, "worker", Progress(starting=None))
+    reporter.start()
+    told = {status.process: status for status, _ in run_folder.read_all(folder)}
+    reporter.stop()
+    assert judge(told["worker"], 0.0).state == State.OK
+    assert told["worker"].endings == []
+    # What another machine said, or a process that was not started here, stays as it is.
+    assert (told["flow-1"], told["demo"]) == (elsewhere, alive)
 
 
 def test_a_report_is_written_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,8 +202,6 @@ def test_a_report_is_written_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.
         return real(path, flags, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(os, "open", full)
-    import msgspec
-
     run_folder.write(folder, msgspec.structs.replace(status, beat=99))
     monkeypatch.undo()
     assert run_folder.read_all(folder)[0][0].beat >= 99

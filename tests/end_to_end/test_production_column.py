@@ -63,9 +63,9 @@ def variables(tmp_path: Path, kafka_bootstrap: str, kafka_prefix: str, redis_url
 
 @pytest.fixture
 def production(variables: dict[str, str], tmp_path: Path) -> Iterator[Stack]:
-    """Topics made by the command, then api, flow and store."""
+    """Topics made by the command, then api, flow, store and actuate."""
     assert "events.order" in penstock(variables, "topics", "create")
-    with stack(tmp_path, ("api", "flow", "store"), variables) as running:
+    with stack(tmp_path, ("api", "flow", "store", "actuate"), variables) as running:
         yield running
 
 
