@@ -13,6 +13,10 @@ from prometheus_client import Counter
 from schemas.log import Chunk, Log, OffsetGoneError
 
 READ_BYTES: Final = 1 << 20
+# What the log says is there may take a while to come: a broker's first answer to a new reader, on a busy machine. What
+# never comes (a broker's own marks are no records) does not hold the start up for longer than so many reads.
+READ_WAIT_S: Final = 2.0
+COMES_WITHIN_READS: Final = 15
 
 # Records that were left out, by topic and reason: `unreadable` (its place is in the log of the process) or `senseless`
 # (read, but without what its kind needs).
@@ -42,11 +46,11 @@ class Follower:
     # Ranges found gone, to be taken by whoever reads.
     gaps: list[Gap] = field(default_factory=list)
 
-    def next(self) -> Chunk | None:
-        """The next records; None when there are none now. Raises LogUnavailableError."""
+    def next(self, wait_s: float = 0.0) -> Chunk | None:
+        """The next records; None when there are none in time. Raises LogUnavailableError."""
         while True:
             try:
-                chunk = self.log.read(self.topic, 0, self.offset, READ_BYTES)
+                chunk = self.log.read(self.topic, 0, self.offset, READ_BYTES, wait_s)
             except OffsetGoneError as gone:
                 self.gaps.append(Gap(self.topic, self.offset, gone.begin))
                 GAPS.labels(self.topic).inc()
@@ -55,6 +59,20 @@ class Follower:
             if chunk is not None:
                 self.offset = chunk.next_offset
             return chunk
+
+    def to_end(self) -> Iterator[Chunk]:
+        """All records up to where the log ends now, however long the first takes to come. Raises LogUnavailableError.
+
+        That nothing comes does not say that there is nothing: a new reader of a broker has fetched nothing yet.
+        """
+        end, nothing = self.log.end(self.topic, 0), 0
+        while self.offset < end and nothing < COMES_WITHIN_READS:
+            chunk = self.next(READ_WAIT_S)
+            if chunk is not None:
+                yield chunk
+            nothing = nothing + 1 if chunk is None else 0
+        if self.offset < end:
+            _log.warning("%s/0 gave nothing from %d to its end %d; taken as removed", self.topic, self.offset, end)
 
 
 def readable(chunk: Chunk, decode: Any) -> Iterator[tuple[int, Any]]:

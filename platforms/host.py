@@ -103,7 +103,9 @@ class Actuator:
 
     async def _start(self, stop: asyncio.Event) -> bool:
         """Read back what is known, then decisions up to the end, so that of a backlog only the newest words go out."""
-        restored = await self._patiently(lambda: restore(self.log, self.outbox, GROUP, self.retry_parked), stop)
+        restored = await self._patiently(
+            lambda: restore(self.log, self.outbox, GROUP, self.retry_parked, self.clock_ms()), stop
+        )
         if restored is None:
             return False
         self._restored, self._control, self._decisions = restored, restored.control, restored.decisions

@@ -20,7 +20,7 @@ RETRY_FOR_MS: Final = 86_400_000
 # A request whose end we did not hear of may take effect until so long after we gave it up: platforms queue writes for
 # seconds, not for minutes.
 SETTLES_MS: Final = 60_000
-# An attempt that a killed process began has ended, or was given up, so long after.
+# An attempt that a killed process began has ended, or was given up, so long after the start of the next one.
 ATTEMPT_MS: Final = 60_000
 # Final receipts remembered; older decisions lie before the committed offset anyway.
 SETTLED_MAX: Final = 200_000
@@ -35,6 +35,12 @@ def backoff_s(attempts: int) -> float:
     [1.0, 2.0, 4.0, 300.0]
     """
     return min(BACKOFF_FIRST_S * 2.0 ** min(attempts - 1, 30), BACKOFF_MAX_S)
+
+
+def _ends_an_attempt(receipt: Receipt) -> bool:
+    """Whether it is about a request's answer; a word that gave way to a newer one may have been under way before."""
+    answered = (ReceiptState.APPLIED, ReceiptState.RETRYING, ReceiptState.REJECTED, ReceiptState.PARKED)
+    return receipt.state in answered or receipt.error_code is not None
 
 
 @dataclass(slots=True)
@@ -66,7 +72,7 @@ class Outbox:
     # Words before this offset are sent once more though they are in effect: decisions were lost before them.
     restate_before: int = 0
     # Attempts of a former process without an end, while receipts are read back.
-    _begun: dict[str, tuple[Target, int]] = field(default_factory=dict)
+    _begun: dict[str, Target] = field(default_factory=dict)
 
     @property
     def full(self) -> bool:
@@ -81,22 +87,32 @@ class Outbox:
         """Take note of a receipt read back at start; without `settle` only of what it says about the object."""
         kind = receipt.field or field_of(receipt.kind)
         target = (receipt.platform, receipt.account_id, receipt.campaign_ref, kind)
-        order = (receipt.decision_sequence, receipt.decision_offset)
-        begun = self._begun.pop(receipt.receipt_id, None)
         if receipt.state == ReceiptState.SENDING:
-            self._begun[receipt.receipt_id] = (target, receipt.ts_ms)
+            if receipt.receipt_id in self._begun:
+                # Killed before it was answered, and sent once more by the next process.
+                self._no_answer(target, receipt.receipt_id, 0)
+            self._begun[receipt.receipt_id] = target
             return
+        if _ends_an_attempt(receipt):
+            self._begun.pop(receipt.receipt_id, None)
         if receipt.unknown:
-            self._no_answer(target, receipt.receipt_id, receipt.ts_ms + SETTLES_MS)
+            self._no_answer(target, receipt.receipt_id, 0)
         if receipt.state == ReceiptState.APPLIED:
-            self._took_effect(target, order, receipt.receipt_id, begun[1] if begun is not None else receipt.ts_ms)
+            order = (receipt.decision_sequence, receipt.decision_offset)
+            self.applied[target] = max(self.applied.get(target, (-1, -1)), order)
         if settle and receipt.state in FINAL_STATES:
             self._settle(receipt.receipt_id, receipt.state)
 
-    def restored(self) -> None:
-        """All receipts are read back: what a former process began and did not end may yet take effect."""
-        for identifier, (target, began_ms) in self._begun.items():
-            self._no_answer(target, identifier, began_ms + ATTEMPT_MS + SETTLES_MS)
+    def restored(self, now_ms: int) -> None:
+        """All receipts are read back: what a former process began and did not end may yet take effect.
+
+        How long ago that was nobody knows, as the wall clock may have been set meanwhile: the time counts from now. It
+        costs a request where it was long ago, and only for words that are not behind the committed offset.
+        """
+        for known in self.unanswered.values():
+            known.until_ms = now_ms + SETTLES_MS
+        for identifier, target in self._begun.items():
+            self._no_answer(target, identifier, now_ms + ATTEMPT_MS + SETTLES_MS)
         self._begun.clear()
 
     def offer(self, offset: int, decision: Decision, campaign: Campaign, now_ms: int) -> list[Receipt]:
@@ -199,7 +215,7 @@ class Outbox:
         return True
 
     def _applied(self, sending: Sending) -> None:
-        self._took_effect(sending.target, sending.order, sending.receipt_id, sending.sent_ms)
+        self._took_effect(sending.target, sending.order, sending.sent_ms)
         haunted = self.unanswered.get(sending.target)
         if self.waiting.get(sending.target) is not sending:
             return
@@ -237,7 +253,7 @@ class Outbox:
         if before.receipt_id != identifier:
             before.receipt_id = None
 
-    def _took_effect(self, target: Target, order: Order, identifier: str, sent_ms: int) -> None:
+    def _took_effect(self, target: Target, order: Order, sent_ms: int) -> None:
         self.applied[target] = max(self.applied.get(target, (-1, -1)), order)
         before = self.unanswered.get(target)
         if before is not None and sent_ms >= before.until_ms:

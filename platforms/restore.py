@@ -62,19 +62,17 @@ class Restored:
             )  # fmt: skip
 
 
-def restore(log: Log, outbox: Outbox, group: str, retry_parked: bool) -> Restored:
+def restore(log: Log, outbox: Outbox, group: str, retry_parked: bool, now_ms: int) -> Restored:
     """Read control and receipts from the beginning, and where to go on in decisions. Raises LogUnavailableError."""
     control = Follower(log, topics.CONTROL, log.begin(topics.CONTROL, 0))
-    definitions: list[Chunk] = []
-    while chunk := control.next():
-        definitions.append(chunk)
+    definitions = list(control.to_end())
     begin, end = log.begin(topics.DECISIONS, 0), log.end(topics.DECISIONS, 0)
     committed = log.committed(group, topics.DECISIONS, 0)
     place = begin if committed is None else committed
     if place > end:
         _log.warning("the log is another one than before (it ends at %d, we were at %d); starting anew", end, place)
         place = begin
-    parked, last_ms = _read_receipts(log, outbox, place, retry_parked)
+    parked, last_ms = _read_receipts(log, outbox, place, retry_parked, now_ms)
     place = min([place, *parked])
     gaps = []
     if place < begin:
@@ -90,14 +88,16 @@ def restore(log: Log, outbox: Outbox, group: str, retry_parked: bool) -> Restore
     return restored
 
 
-def _read_receipts(log: Log, outbox: Outbox, place: int, retry_parked: bool) -> tuple[list[int], int | None]:
+def _read_receipts(
+    log: Log, outbox: Outbox, place: int, retry_parked: bool, now_ms: int
+) -> tuple[list[int], int | None]:
     """Fold every receipt into the outbox; offsets of decisions to send again, and the newest receipt's clock."""
     # A restore that the log interrupted begins anew.
     outbox.forget()
     follower = Follower(log, topics.RECEIPTS, log.begin(topics.RECEIPTS, 0))
     parked: dict[str, int] = {}
     last_ms: int | None = None
-    while chunk := follower.next():
+    for chunk in follower.to_end():
         for _, receipt in readable(chunk, decode_receipt):
             last_ms = max(last_ms or 0, receipt.ts_ms)
             # Older ones are not read again: of them only what they say of the object matters.
@@ -106,7 +106,7 @@ def _read_receipts(log: Log, outbox: Outbox, place: int, retry_parked: bool) -> 
                 parked[receipt.receipt_id] = receipt.decision_offset
             elif receipt.state != ReceiptState.SENDING:
                 parked.pop(receipt.receipt_id, None)
-    outbox.restored()
+    outbox.restored(now_ms)
     if not retry_parked:
         return [], last_ms
     for identifier in parked:

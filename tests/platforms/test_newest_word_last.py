@@ -1,7 +1,7 @@
 """Whatever platforms answer, and however often the process is killed: each object ends on its newest word.
 
 A platform here carries requests out late or not at all, answers or does not; requests of a killed process are still
-carried out. Time moves by hand.
+carried out. Time moves by hand; the wall clock that a process starts with may be wrong.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ from platforms.sending import Object, Sending, Target
 from schemas import topics
 from schemas.campaigns import Campaign, PlatformLink
 from schemas.decisions import Decision, Kind, decode_decision, encode_decision
+from schemas.log import Chunk
 from schemas.receipts import Receipt, encode_receipt
 from tests.support.memory_log import MemoryLog
 
 TIMEOUT_MS: Final = 20_000
+HOUR_MS: Final = 3_600_000
 # Two campaigns of one account; they share an ad group, so what is sent for one waits for the other.
 LINKS: Final = [
     PlatformLink(platform="tiktok", account_id="7", campaign_ref="1", ad_group_ref="g"),
@@ -69,10 +71,12 @@ class World:
 
     fates: list[Fate]
     log: MemoryLog = field(default_factory=MemoryLog)
-    now_ms: int = 1_000_000
+    now_ms: int = 10**12
     events: list[tuple[int, int, Any]] = field(default_factory=list)
     platform: dict[Target, str] = field(default_factory=dict)
     newest: dict[Target, str] = field(default_factory=dict)
+    # By how much the clock of the living process is wrong: the wall clock's error when it started.
+    wrong_by_ms: int = 0
     # Objects with a request that the living process waits for.
     open_objects: set[Object] = field(default_factory=set)
     life: int = 0
@@ -82,12 +86,18 @@ class World:
     def __post_init__(self) -> None:
         self.start()
 
-    def start(self) -> None:
+    def start(self, wrong_by_ms: int = 0) -> None:
         """A new process; what a former one sent is still carried out."""
         self.life += 1
+        self.wrong_by_ms = wrong_by_ms
         self.open_objects = set()
         self.outbox = Outbox(ADAPTERS, frozenset({"tiktok", "linkedin"}))
-        self.decisions = restore(self.log, self.outbox, GROUP, False).decisions
+        self.decisions = restore(self.log, self.outbox, GROUP, False, self.clock_ms).decisions
+
+    @property
+    def clock_ms(self) -> int:
+        """What the living process takes the time to be."""
+        return self.now_ms + self.wrong_by_ms
 
     def decide(self, campaign: int, kind: int) -> None:
         sequence = next(self.sequences)
@@ -110,12 +120,12 @@ class World:
                 self.offer(offset, decode_decision(record))
                 offset += len(record) + 1
         self.log.commit(GROUP, topics.DECISIONS, 0, self.outbox.done_before(self.decisions.offset))
-        for sending in self.outbox.due(self.now_ms):
+        for sending in self.outbox.due(self.clock_ms):
             self.send(sending)
 
     def offer(self, offset: int, decision: Decision) -> None:
         campaign = CAMPAIGNS[int(decision.campaign_id[1:])]
-        self.record(self.outbox.offer(offset, decision, campaign, self.now_ms))
+        self.record(self.outbox.offer(offset, decision, campaign, self.clock_ms))
 
     def record(self, receipts: list[Receipt]) -> None:
         self.log.append(topics.RECEIPTS, 0, [encode_receipt(receipt) for receipt in receipts])
@@ -139,7 +149,7 @@ class World:
     def answer(self, sending: Sending, outcome: Outcome, life: int) -> None:
         if life == self.life:
             self.open_objects -= sending.objects
-            self.record([self.outbox.answered(sending, outcome, 200, self.now_ms)])
+            self.record([self.outbox.answered(sending, outcome, 200, self.clock_ms)])
 
     def later(self, wait_ms: int, what: Any) -> None:
         heapq.heappush(self.events, (self.now_ms + wait_ms, next(self.numbers), what))
@@ -159,7 +169,7 @@ DEEDS: Final = st.lists(
     st.one_of(
         st.tuples(st.just("decide"), st.integers(0, len(LINKS) - 1), st.integers(0, len(KINDS) - 1)),
         st.tuples(st.just("run"), st.integers(1, 90_000), st.just(0)),
-        st.tuples(st.just("kill"), st.just(0), st.just(0)),
+        st.tuples(st.just("kill"), st.sampled_from([0, 0, HOUR_MS, -HOUR_MS, 24 * HOUR_MS]), st.just(0)),
         st.tuples(st.just("write again"), st.integers(0, 4), st.just(0)),
     ),
     max_size=14,
@@ -191,7 +201,7 @@ def test_each_object_ends_on_its_newest_word_and_has_one_request_at_a_time(deeds
             case "run":
                 world.run(first)
             case "kill":
-                world.start()
+                world.start(wrong_by_ms=first)
             case "write again":
                 world.write_again(first)
     # Each fate that is left may cost one wait of five minutes at most.
@@ -221,3 +231,79 @@ def test_what_a_killed_process_had_under_way_does_not_stand_over_the_newest_word
     world.decide(0, 1)
     world.run(ATTEMPT_MS + SETTLES_MS + 10_000)
     assert set(world.platform.values()) == {"d2"}
+
+
+def test_a_wall_clock_set_ahead_between_two_processes_settles_nothing_sooner() -> None:
+    world = World([Fate(None, 50_000)])
+    world.decide(0, 0)
+    world.step()
+    world.start(wrong_by_ms=HOUR_MS)
+    world.decide(0, 1)
+    world.run(ATTEMPT_MS + SETTLES_MS + 10_000)
+    assert set(world.platform.values()) == {"d2"}
+
+
+def test_a_wall_clock_set_back_between_two_processes_settles_nothing_later() -> None:
+    world = World([Fate(None, None)])
+    world.decide(0, 0)
+    world.step()
+    world.start(wrong_by_ms=-HOUR_MS)
+    world.decide(0, 1)
+    world.run(ATTEMPT_MS + SETTLES_MS + 10_000)
+    assert not world.outbox.waiting
+
+
+def test_a_request_is_remembered_though_the_next_process_sent_the_same_word_again() -> None:
+    world = World([Fate(100, 50), Fate(None, 50_000)])
+    world.decide(0, 0)
+    world.step()
+    world.start()
+    world.run(5_000)
+    world.start()
+    world.decide(0, 1)
+    world.run(ATTEMPT_MS + SETTLES_MS + 10_000)
+    assert set(world.platform.values()) == {"d2"}
+
+
+def test_a_request_is_remembered_though_its_word_gave_way_to_a_newer_one() -> None:
+    world = World([Fate(100, 50), Fate(None, 50_000)])
+    world.decide(0, 0)
+    world.step()
+    world.decide(0, 1)
+    world.start()
+    world.run(5_000)
+    world.start()
+    world.run(ATTEMPT_MS + SETTLES_MS + 10_000)
+    assert set(world.platform.values()) == {"d2"}
+
+
+class LateLog(MemoryLog):
+    """As a broker: a reader that does not wait gets nothing at first."""
+
+    def read(self, topic: str, partition: int, offset: int, max_bytes: int, timeout_s: float = 0.0) -> Chunk | None:
+        return super().read(topic, partition, offset, max_bytes) if timeout_s else None
+
+
+def test_receipts_are_read_to_their_end_though_a_broker_gives_nothing_at_first() -> None:
+    world = World([Fate(None, 50_000)])
+    world.decide(0, 0)
+    world.step()
+    log = LateLog()
+    log.append(topics.RECEIPTS, 0, world.log.records(topics.RECEIPTS))
+    outbox = Outbox(ADAPTERS, frozenset({"tiktok"}))
+    restore(log, outbox, GROUP, False, world.clock_ms)
+    assert [target[2] for target in outbox.unanswered] == ["1"]
+
+
+def test_what_a_log_never_gives_does_not_hold_up_the_start_for_ever() -> None:
+    class Hollow(MemoryLog):
+        """Its last offsets are no records."""
+
+        def end(self, topic: str, partition: int) -> int:
+            return super().end(topic, partition) + 1
+
+        def read(self, *place: Any) -> Chunk | None:
+            return super().read(*place[:4])
+
+    outbox = Outbox(ADAPTERS, frozenset({"tiktok"}))
+    assert restore(Hollow(), outbox, GROUP, False, 0).definitions == []
