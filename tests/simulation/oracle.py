@@ -135,8 +135,9 @@ class Oracle:
                 stored[key] = _numbers(row)
             else:
                 series[key] = [a + b for a, b in zip(series[key], _numbers(row), strict=True)]
-        for key, numbers in wanted.items():
-            assert stored.get(key) == numbers, f"window {key} is stored as {stored.get(key)}, not {numbers}"
+        for key, events in wanted.items():
+            row = stored.get(key, ())
+            assert plain.counts(row, events), f"window {key} is stored as {row}, not {plain.row_of(events)}"
         for key, numbers in stored.items():
             assert key in wanted or key[1] == "day", f"window {key} is stored as {numbers} and no event is in it"
             assert tuple(series[key]) == numbers, f"the series of window {key} add up to {series[key]}, not {numbers}"
@@ -154,14 +155,12 @@ class Oracle:
                 continue
             for row in rows:
                 start, end = row["window_start"], row["window_end"]
-                inside = plain.Count()
-                for event in mine:
-                    if start <= event.ts_ms < end:
-                        inside.add(event)
-                assert _numbers(row) == inside.row(), f"{key}: day {_utc(start)} is {_numbers(row)}, not {inside.row()}"
+                inside, numbers = [event for event in mine if start <= event.ts_ms < end], _numbers(row)
+                wrong = f"{key}: day {_utc(start)} is {numbers}, not {plain.row_of(inside)}"
+                assert plain.counts(numbers, inside), wrong
                 assert (start, end) == plain.day_of(zone, start), f"{key}: {_utc(start)} begins no day in {zone}"
-            counted = sum(row["version"] for row in rows)
-            assert counted == len(mine), f"{key}: its days count {counted} events, there are {len(mine)}"
+            counted, once = sum(row["version"] for row in rows), len({event.event_id for event in mine})
+            assert once <= counted <= len(mine), f"{key}: its days count {counted} events, there are {len(mine)}"
 
     def _was_defined_first(self, key: Key) -> bool:
         """Whether the campaign's definition came into force before its first event."""
