@@ -178,6 +178,11 @@ class FlowProcess(Process):
             )
         )
 
+    def doubts_the_clock(self) -> bool:
+        """Whether the wall clock has leapt ahead and is not followed yet."""
+        readings = [part._written.read() for part in self.parts.values()]
+        return any(reading.wall_ms > reading.now_ms for reading in readings)
+
     def shards(self) -> list[CampaignShard]:
         """The campaign shards as they are now."""
         return [stage._logic for stage in self._campaigns.values() if stage._logic is not None]
