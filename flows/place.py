@@ -36,8 +36,8 @@ class Place(NamedTuple):
     now_ms: int
     # The highest time that a clock showed so far, also one that was not believed.
     latest_ms: int = 0
-    # Ends of the topics of outputs.
-    outputs: tuple[int, int] = (0, 0)
+    # Ends of the topics that say what was acted on, at a time when nobody had acted on what comes behind `events`.
+    outputs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from dataclasses import asdict, dataclass
@@ -41,8 +42,7 @@ def prepare(folder: Path, settings: StoreSettings, *, process: int, processes: i
     A store has one file a process of the cluster that made it, and keeps that number. `shared`: the processes use one
     folder, which holds all files; otherwise each machine's folder holds its own process's file.
     """
-    if not folder.exists():
-        _make(folder, settings, process=process, processes=processes, shared=shared)
+    if not folder.exists() and _make(folder, settings, process=process, processes=processes, shared=shared):
         return
     made = json.loads((folder / _SETTINGS).read_text())
     wanted = asdict(settings)
@@ -81,8 +81,12 @@ def put_aside(folder: Path, now_ms: int) -> Path | None:
     return aside
 
 
-def _make(folder: Path, settings: StoreSettings, *, process: int, processes: int, shared: bool) -> None:
-    """Made beside its place and moved there whole, so that a kill leaves no half of a store."""
+def _make(folder: Path, settings: StoreSettings, *, process: int, processes: int, shared: bool) -> bool:
+    """Made beside its place and moved there whole, so that a kill leaves no half of a store.
+
+    False when another process of the cluster had made it first: all of them find none when a cluster starts for the
+    first time, and theirs is as good.
+    """
     half = folder.with_name(f"{folder.name}.new-{process}")
     shutil.rmtree(half, ignore_errors=True)
     half.mkdir(parents=True)
@@ -92,4 +96,11 @@ def _make(folder: Path, settings: StoreSettings, *, process: int, processes: int
             if file.name != f"part-{process}.sqlite3":
                 file.unlink()
     (half / _SETTINGS).write_text(json.dumps(asdict(settings)))
-    half.rename(folder)
+    try:
+        half.rename(folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        shutil.rmtree(half)
+        return False
+    return True

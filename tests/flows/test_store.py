@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from bytewax.recovery import init_db_dir
 
 from flows.fence import Fence, FencedError
 from flows.store import StoreMismatchError, StoreSettings, prepare
@@ -103,3 +106,38 @@ def test_a_child_that_outlives_its_killed_parent_still_holds_the_folder(tmp_path
         child.communicate(b"")
     with Fence(tmp_path):
         pass
+
+
+def test_processes_of_a_cluster_that_make_the_store_at_once_agree_on_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The very first start of a cluster: each member finds no store and makes one."""
+    processes = 3
+    all_made = threading.Barrier(processes)
+
+    def make_and_wait(folder: Path, count: int) -> None:
+        init_db_dir(folder, count)
+        all_made.wait(timeout=60.0)
+
+    monkeypatch.setattr("flows.store.init_db_dir", make_and_wait)
+    with ThreadPoolExecutor(processes) as pool:
+        starts = [
+            pool.submit(prepare, tmp_path / "r", SETTINGS, process=number, processes=processes, shared=True)
+            for number in range(processes)
+        ]
+    assert [start.exception() for start in starts] == [None] * processes
+    assert [path.name for path in tmp_path.iterdir()] == ["r"]
+
+
+def test_a_member_with_other_settings_than_the_one_that_made_the_store_first_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+
+    def make_after_the_other(half: Path, count: int) -> None:
+        monkeypatch.setattr("flows.store.init_db_dir", init_db_dir)
+        made(tmp_path / "r")
+        init_db_dir(half, count)
+
+    monkeypatch.setattr("flows.store.init_db_dir", make_after_the_other)
+    with pytest.raises(StoreMismatchError, match="shards 2 is now 8"):
+        made(tmp_path / "r", replace(SETTINGS, shards=8), process=1)

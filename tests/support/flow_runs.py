@@ -133,8 +133,26 @@ def decisions(log: Log) -> dict[str, bytes]:
         if key not in found:
             assert decision.sequence > last.get(campaign, 0), f"decision {key} comes after its successor"
             last[campaign] = decision.sequence
-        assert found.setdefault(key, record) == record, f"decision {key} has two contents"
+        known = found.setdefault(key, record)
+        assert known == record, f"decision {key} has two contents: {differing_fields(known, record)}"
     return {key: _without_sequence(record) for key, record in found.items()}
+
+
+def differing_decisions(some: dict[str, bytes], others: dict[str, bytes]) -> str:
+    """What two runs decided differently, for people; empty when they decided the same."""
+    only = [
+        f"only one of them: {(some.get(key) or others[key]).decode()}" for key in sorted(some.keys() ^ others.keys())
+    ]
+    both = [key for key in sorted(some.keys() & others.keys()) if some[key] != others[key]]
+    return "\n".join([*only, *(f"{key}: {differing_fields(some[key], others[key])}" for key in both)])
+
+
+def differing_fields(one: bytes, other: bytes) -> str:
+    """Fields of two records that are not the same."""
+    first, second = json.loads(one), json.loads(other)
+    names = [name for name in sorted(first.keys() | second.keys()) if first.get(name) != second.get(name)]
+    said = ", ".join(f"{name} {first.get(name)} and {second.get(name)}" for name in names)
+    return f"{first.get('kind')} of {first.get('campaign_id')} caused by {first.get('cause_event')}: {said}"
 
 
 def _without_sequence(record: bytes) -> bytes:
