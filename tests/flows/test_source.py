@@ -2,79 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import msgspec
 import pytest
 
-from flows.logic.step import Step
-from flows.metrics import Meter
 from flows.place import LogBehindError
-from flows.source import EventsPartition, EventsSource, Place, SourceOptions, Span
+from flows.source import Place
 from schemas.control import decode_order
-from schemas.dead_letters import Reject, dead_letter
-from schemas.kpis import Verdicts
-from schemas.topics import CONTROL, DEAD_LETTERS, EVENTS, ORDER, VERDICTS, partition_of
+from schemas.topics import CONTROL, EVENTS, ORDER
 from tests.support.flow_runs import define
 from tests.support.memory_log import MemoryLog
-
-PARTITIONS = 2
-# The partition that the tests read, and a campaign that lives in it, and one that does not.
-HERE = 1
-AT_HOME = next(f"c{n}" for n in range(99) if partition_of(f"c{n}", PARTITIONS) == HERE)
-ELSEWHERE = next(f"c{n}" for n in range(99) if partition_of(f"c{n}", PARTITIONS) != HERE)
-
-
-@dataclass
-class HandClock:
-    """A clock moved by hand."""
-
-    now_ms: int = 1_000_000
-    set_back_ms: int = 0
-
-    def wall_ms(self) -> int:
-        return self.now_ms - self.set_back_ms
-
-    def mono_s(self) -> float:
-        return self.now_ms / 1_000
-
-
-class Reader:
-    """One partition, read step by step."""
-
-    def __init__(self, log: MemoryLog, resumed: Place | None = None, **options: object) -> None:
-        self.log = log
-        self.clock = HandClock()
-        self.meter = Meter()
-        self.stopping = False
-        source = EventsSource(log, self.clock, self.meter, SourceOptions(**options), lambda: self.stopping)  # type: ignore[arg-type]
-        self.part: EventsPartition = source.build_part("events", str(HERE), resumed)
-
-    def read(self, times: int = 6) -> list[str]:
-        """What it emits in so many calls, in short: "tick 1000000 [c1 v1]", "events 0-2"."""
-        return [_short(item) for _ in range(times) for item in self.part.next_batch()]
-
-    def later(self, ms: int) -> Reader:
-        self.clock.now_ms += ms
-        return self
-
-
-def _short(item: Span | Step) -> str:
-    if isinstance(item, Span):
-        return f"events {item.chunk.first_offset}-{item.chunk.next_offset}"
-    if not item.tick:
-        return "nudge"
-    brought = ", ".join(f"{record.campaign_id} v{record.version}" for record in item.control)
-    return f"tick {item.now_ms}" + (f" [{brought}]" if brought else "")
+from tests.support.source_reader import AT_HOME, ELSEWHERE, HERE, PARTITIONS, Reader, add, short
 
 
 @pytest.fixture
 def log() -> MemoryLog:
     return MemoryLog(PARTITIONS)
-
-
-def add(log: MemoryLog, *lines: bytes) -> None:
-    log.append(EVENTS, HERE, lines)
 
 
 def test_all_control_records_come_into_force_before_the_very_first_event(log: MemoryLog) -> None:
@@ -118,7 +59,7 @@ def test_once_a_burst_is_over_one_empty_step_brings_out_its_last_live_rows(log: 
 def test_an_entry_is_in_the_journal_before_it_is_emitted(log: MemoryLog) -> None:
     add(log, b"1")
     reader = Reader(log)
-    assert [_short(item) for item in reader.part.next_batch()] == ["tick 1000000"]
+    assert [short(item) for item in reader.part.next_batch()] == ["tick 1000000"]
     assert [decode_order(record).now_ms for record in log.records(ORDER, HERE)] == [1_000_000]
 
 
@@ -148,84 +89,6 @@ def test_a_replay_writes_no_entries_of_its_own(log: MemoryLog) -> None:
     replay = Reader(log, journals=False)
     assert replay.later(60_000).read() == ["tick 1000000", "events 0-2"]
     assert log.records(ORDER, HERE) == entries
-
-
-def test_after_a_kill_no_entry_comes_before_events_that_were_acted_on(log: MemoryLog) -> None:
-    reader = Reader(log)
-    reader.read()
-    place = reader.part.snapshot()
-    add(log, b"1", b"2", b"3")
-    reader.read()
-    verdicts = Verdicts(partition=HERE, first_offset=0, next_offset=4)
-    log.append(VERDICTS, 0, [msgspec.json.encode(verdicts)])
-    define(log, AT_HOME)
-    assert Reader(log, place).later(5_000).read() == [
-        "events 0-4",
-        f"tick 1005000 [{AT_HOME} v1]",
-        "events 4-6",
-    ]
-
-
-def test_what_was_acted_on_before_the_last_kill_but_one_is_still_waited_for(log: MemoryLog) -> None:
-    """The second run takes a snapshot, and is killed before it came to where the first one was."""
-    first = Reader(log)
-    first.read()
-    place = first.part.snapshot()
-    add(log, b"1", b"2", b"3")
-    first.read()
-    log.append(VERDICTS, 0, [msgspec.json.encode(Verdicts(partition=HERE, first_offset=0, next_offset=6))])
-    second = Reader(log, place, span_bytes=2)
-    assert second.read(1) == ["events 0-2"]
-    place = second.part.snapshot()
-    define(log, AT_HOME)
-    assert Reader(log, place).later(5_000).read() == ["events 2-6", f"tick 1005000 [{AT_HOME} v1]"]
-
-
-def test_a_snapshot_taken_before_the_log_was_read_forgets_nothing_that_was_acted_on(log: MemoryLog) -> None:
-    """An epoch ends while the log is away, or before the partition was looked at for the first time."""
-    first = Reader(log)
-    first.read()
-    place = first.part.snapshot()
-    add(log, b"1", b"2")
-    first.read()
-    log.append(VERDICTS, 0, [msgspec.json.encode(Verdicts(partition=HERE, first_offset=0, next_offset=4))])
-    place = Reader(log, place).part.snapshot()
-    assert Reader(log, place).later(5_000).read() == ["events 0-4", "tick 1005000"]
-
-
-def test_what_the_log_shows_only_after_the_next_run_has_begun_counts_as_acted_on(log: MemoryLog) -> None:
-    """A broker takes in the last outputs of a run that was killed while the next one follows the journal."""
-    first = Reader(log)
-    first.read()
-    add(log, b"1", b"2")
-    first.read()
-    second = Reader(log)
-    assert second.read(1) == ["tick 1000000"]
-    log.append(VERDICTS, 0, [msgspec.json.encode(Verdicts(partition=HERE, first_offset=0, next_offset=4))])
-    define(log, AT_HOME)
-    assert second.later(5_000).read() == ["events 0-4", f"tick 1005000 [{AT_HOME} v1]"]
-
-
-def test_an_event_that_was_refused_was_acted_on(log: MemoryLog) -> None:
-    """By a later clock it might not be refused: a time that was in the future is none then."""
-    first = Reader(log)
-    first.read()
-    place = first.part.snapshot()
-    add(log, b"1", b"2", b"3")
-    first.read()
-    letter = dead_letter(b"2", Reject.TS_IN_FUTURE, "ts", "", source=f"{EVENTS}/{HERE}@2", org_id="o", ts_ms=0)
-    elsewhere = dead_letter(b"2", Reject.TS_IN_FUTURE, "ts", "", source=f"{EVENTS}/0@4", org_id="o", ts_ms=0)
-    log.append(DEAD_LETTERS, 0, [msgspec.json.encode(letter), msgspec.json.encode(elsewhere)])
-    resumed = Reader(log, place, span_bytes=2).later(5_000)
-    assert resumed.read(3) == ["events 0-2", "events 2-4", "tick 1005000"]
-
-
-def test_a_snapshot_of_an_older_version_knows_fewer_ends(log: MemoryLog) -> None:
-    add(log, b"1")
-    reader = Reader(log)
-    reader.read()
-    place = reader.part.snapshot()._replace(outputs=(0, 0))
-    assert Reader(log, place).later(5_000).read() == ["tick 1005000"]
 
 
 def test_it_goes_on_from_its_snapshot(log: MemoryLog) -> None:
