@@ -38,7 +38,7 @@ def main() -> int:
 
 def _round(undisturbed: Undisturbed, root: Path, options: argparse.Namespace, seed: int) -> bool:
     began_s = time.monotonic()
-    log = kill_again_and_again(undisturbed, root, options.processes, options.kills, random.Random(seed))
+    log = kill_again_and_again(undisturbed, root, options.processes, options.kills, random.Random(seed), varied=True)
     try:
         assert_same(log, undisturbed.log)
     except AssertionError as error:
