@@ -10,6 +10,7 @@ from storage.client import Client, connect, database_of
 
 _MIGRATIONS: Final = resources.files("storage") / "migrations"
 _STATEMENT_END: Final = re.compile(r";\s*\n")
+_VIEW: Final = re.compile(r"CREATE OR REPLACE VIEW (\w+)")
 # Which tables expire, and by which of the two settings.
 _RAW: Final = ("events", "dead_letters")
 _WINDOWS: Final = ("kpi_windows",)
@@ -36,6 +37,16 @@ def migrations() -> list[tuple[int, str]]:
     return [(int(name.split("_")[0]), (_MIGRATIONS / name).read_text()) for name in files]
 
 
+def views() -> list[str]:
+    """The statement that makes each view as it is now, those first that others read."""
+    newest: dict[str, str] = {}
+    for _, sql in migrations():
+        for statement in statements(sql):
+            if (found := _VIEW.match(statement)) is not None:
+                newest[found[1]] = statement
+    return list(newest.values())
+
+
 def migrate(client: Client) -> list[int]:
     """Bring the client's database to the newest version; returns the versions applied now.
 
@@ -46,15 +57,14 @@ def migrate(client: Client) -> list[int]:
         " ENGINE = ReplacingMergeTree ORDER BY version"
     )
     done = {row[0] for row in client.query("SELECT version FROM schema_versions").result_rows}
-    applied = []
-    for version, sql in migrations():
-        if version in done:
-            continue
-        for statement in statements(sql):
+    wanted = [(version, sql) for version, sql in migrations() if version not in done]
+    for version, sql in wanted:
+        tables = [statement for statement in statements(sql) if _VIEW.match(statement) is None]
+        # Views come last, and all of them: a view keeps the types that its tables had when it was made.
+        for statement in tables + (views() if version == wanted[-1][0] else []):
             client.command(statement)
         client.insert("schema_versions", [[version]], column_names=["version"])
-        applied.append(version)
-    return applied
+    return [version for version, _ in wanted]
 
 
 def set_expiry(client: Client, *, raw_ttl_days: int, window_ttl_days: int) -> list[str]:

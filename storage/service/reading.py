@@ -22,7 +22,6 @@ from storage.service.engine import Call, run
 from storage.service.errors import (
     ACCESS_DENIED,
     READONLY,
-    TIMEOUT_EXCEEDED,
     UNKNOWN_DATABASE,
     ServiceError,
     from_engine,
@@ -30,6 +29,7 @@ from storage.service.errors import (
 )
 from storage.service.external import External, for_reader, put
 from storage.service.literals import identifier, quoted
+from storage.service.organisations import Table, names_a_place, settings_of, without_values
 from storage.service.outlet import Outlet
 from storage.service.statements import Statement
 
@@ -44,11 +44,6 @@ _KINDS: Final = frozenset(
     | {"JOIN", "CROSS JOIN", "CROSS_JOIN", "ARRAY_JOIN", "SORT", "WINDOW", "INTERPOLATE", "COLUMN", "TABLE"}
 )
 _PREWHERE: Final = re.compile(r"^ *PREWHERE$", re.MULTILINE)
-# An error about a value has this; the statement's own mistakes have not.
-_WHILE_EXECUTING: Final = re.compile(r"while executing", re.IGNORECASE)
-# Time, rows, memory, size, cancelled: of the statement as a whole.
-_LIMITS: Final = frozenset({TIMEOUT_EXCEEDED, 158, 241, 306, 307, 394, 396})
-_NAME_OF_ERROR: Final = re.compile(r"\(([A-Z][A-Z0-9_]+)\)")
 _SET_OR_PATH: Final = re.compile(r"^ *(?:Set$|TableIdentifier .*[/\\])", re.MULTILINE)
 _SYSTEM: Final = "system"
 # Where the engine keeps what WITH RECURSIVE has so far; nobody may name it.
@@ -57,12 +52,14 @@ _ONE: Final = ("system", "one")
 _INFORMATION: Final = frozenset({"information_schema", "INFORMATION_SCHEMA"})
 # While names are resolved, scalar subqueries are computed: on one block, as only their types matter here.
 _RESOLVING: Final = {"max_rows_to_read": "1", "read_overflow_mode": "break", "max_result_bytes": str(16 * 2**20)}
-# The organisation's condition comes first: the engine neither puts others before it nor makes one of both. What fails
-# on a row of another's, or takes longer, would tell of it.
-_ORDER_KEPT: Final = {"optimize_move_to_prewhere": "0", "query_plan_merge_filters": "0"}
-_TABLES: Final = """SELECT database, name, engine,
-    (database, name) IN (SELECT database, table FROM system.columns WHERE name = 'org_id')
-FROM system.tables WHERE {condition} FORMAT TSV"""
+_TABLES: Final = """SELECT t.database, t.name, t.engine, has(c.names, 'org_id'), arrayStringConcat(c.types, ', ')
+FROM system.tables AS t
+LEFT JOIN
+(
+    SELECT database, table, groupArray(name) AS names, groupArray(type) AS types
+    FROM system.columns WHERE {columns} GROUP BY database, table
+) AS c ON c.database = t.database AND c.table = t.name
+WHERE {tables} FORMAT TSV"""
 
 
 def _denied(what: str) -> ServiceError:
@@ -92,22 +89,28 @@ def settings_for(given: Mapping[str, str], limits: Mapping[str, str]) -> dict[st
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """What the names of a statement may mean: engines of the tables that exist, and which have an organisation."""
+    """What the names of a statement may mean: the tables that exist."""
 
-    engines: Mapping[tuple[str, str], str]
-    with_organisation: frozenset[tuple[str, str]]
+    tables: Mapping[tuple[str, str], Table]
 
-    def refuses(self, table: tuple[str, str], organisation: str | None) -> bool:
-        """Whether an analyst may not read an existing table."""
+    def check(self, name: tuple[str, str], organisation: str | None) -> None:
+        """Raises ServiceError when an analyst may not read an existing table."""
         list_of = allowed()
-        if table[0] == _SYSTEM:
-            return table[1] not in list_of.system_tables
-        engine = self.engines.get(table)
-        if table[0] in _INFORMATION or engine == "View":
-            return False
-        if organisation is None:
-            return engine not in list_of.table_engines
-        return engine not in list_of.filterable_table_engines or table not in self.with_organisation
+        table = self.tables.get(name)
+        engine = table.engine if table is not None else ""
+        if name[0] == _SYSTEM:
+            closed = name[1] not in list_of.system_tables
+        elif name[0] in _INFORMATION or engine == "View":
+            closed = False
+        elif organisation is None:
+            closed = engine not in list_of.table_engines
+        else:
+            closed = table is None or not table.organised or engine not in list_of.filterable_table_engines
+            if table is not None and not closed and table.shares_values:
+                why = "its columns must be of plain types, no LowCardinality among them"
+                raise _denied(f"read {'.'.join(name)} of several organisations: {why}")
+        if closed:
+            raise _denied(f"read {'.'.join(name)}")
 
 
 class Reading:
@@ -141,7 +144,7 @@ class Reading:
         try:
             self._run(call, user, outlet, pack)
         except ServiceError as error:
-            raise (error if user.organisation is None else _without_values(error)) from error
+            raise (error if user.organisation is None else without_values(error)) from error
 
     def _run(self, call: Call, user: User, outlet: Outlet, pack: Any) -> None:
         if call.statement.rows_format is not None:
@@ -178,8 +181,8 @@ class Reading:
                 raise _denied("estimate over all organisations")
             tree = _said(connection, f"EXPLAIN QUERY TREE run_passes = 0 {found.select}", call)
             self._check_names(tree)
-            if organisation is not None and _PREWHERE.search(tree) is not None:
-                raise _denied("use PREWHERE; use WHERE")
+            if organisation is not None:
+                _check_order(tree)
             catalogue = self._check_tables(connection, tree, call.database, organisation)
         with self._connection({**_RESOLVING, **filters}, tables) as connection:
             connection.query(f"USE {identifier(call.database)}")
@@ -223,9 +226,8 @@ class Reading:
             candidates |= {(database, first), (database, name), (first, rest), (first, rest.partition(".")[0])}
         databases = self._check_databases(connection, {first for first, _ in candidates} - {_SYSTEM})
         catalogue = _catalogue(connection, {one for one in candidates if one[0] in databases | {_SYSTEM}} - {_ONE})
-        for table in catalogue.engines:
-            if catalogue.refuses(table, organisation):
-                raise _denied(f"read {'.'.join(table)}")
+        for table in catalogue.tables:
+            catalogue.check(table, organisation)
         return catalogue
 
     def _check_resolved(self, tree: str, catalogue: Catalogue, organisation: str | None) -> None:
@@ -235,10 +237,9 @@ class Reading:
             table = (first, rest)
             if first == _RECURSION:
                 continue
-            if table[0] != _SYSTEM and table not in catalogue.engines:
+            if table[0] != _SYSTEM and table not in catalogue.tables:
                 raise _denied(f"read {name}")
-            if catalogue.refuses(table, organisation):
-                raise _denied(f"read {name}")
+            catalogue.check(table, organisation)
 
 
 def _formatted(connection: Any, text: bytes) -> str:
@@ -261,10 +262,18 @@ def _lines(connection: Any, query: str) -> list[str]:
     return str(connection.query(query, "TSVRaw").bytes().decode()).split("\n")[:-1]
 
 
-def _rows(connection: Any, condition: str) -> Iterator[tuple[tuple[str, str], str, bool]]:
-    for line in _lines(connection, _TABLES.format(condition=condition)):
-        database, name, engine, organisation = line.split("\t")
-        yield (_unescaped(database), _unescaped(name)), engine, organisation == "1"
+def _check_order(tree: str) -> None:
+    """What would be computed before the organisation's condition, or without it."""
+    if _PREWHERE.search(tree) is not None:
+        raise _denied("use PREWHERE; use WHERE")
+    if (place := names_a_place(_IDENTIFIER.findall(tree))) is not None:
+        raise _denied(f"use {place}")
+
+
+def _tables(connection: Any, tables: str, columns: str) -> Iterator[Table]:
+    for line in _lines(connection, _TABLES.format(tables=tables, columns=columns)):
+        database, name, engine, organised, types = line.split("\t")
+        yield Table(_unescaped(database), _unescaped(name), engine, organised == "1", _unescaped(types))
 
 
 def _unescaped(text: str) -> str:
@@ -273,33 +282,12 @@ def _unescaped(text: str) -> str:
 
 def _catalogue(connection: Any, candidates: set[tuple[str, str]]) -> Catalogue:
     if not candidates:
-        return Catalogue({}, frozenset())
+        return Catalogue({})
     named = ", ".join(f"({quoted(database)}, {quoted(name)})" for database, name in sorted(candidates))
-    rows = list(_rows(connection, f"(database, name) IN ({named})"))
-    return Catalogue(
-        engines={table: engine for table, engine, _ in rows},
-        with_organisation=frozenset(table for table, _, organisation in rows if organisation),
-    )
+    found = _tables(connection, f"(t.database, t.name) IN ({named})", f"(database, table) IN ({named})")
+    return Catalogue({(table.database, table.name): table for table in found})
 
 
 def _filters(connection: Any, organisation: str) -> dict[str, str]:
-    """The setting by which the engine adds a condition to every read of a table that has an organisation, in views,
-    joins and subqueries too."""
-    condition = f"org_id = {quoted(organisation)}"
     own = "database NOT IN ('system', 'INFORMATION_SCHEMA', 'information_schema')"
-    pairs = ", ".join(
-        f"{quoted('.'.join(table))}: {quoted(condition)}" for table, _, organised in _rows(connection, own) if organised
-    )
-    return {"additional_table_filters": f"{{{pairs}}}", **_ORDER_KEPT}
-
-
-def _without_values(error: ServiceError) -> ServiceError:
-    """The error, unless it is about a value: the dictionary of a LowCardinality column has values of rows that the
-    condition leaves out, and the engine computes on all of it."""
-    if error.code in _LIMITS or _WHILE_EXECUTING.search(str(error)) is None:
-        return error
-    names = _NAME_OF_ERROR.findall(str(error))
-    name = f" ({names[-1]})" if names else ""
-    return ServiceError(
-        error.code, f"Code: {error.code}. DB::Exception: The statement fails on a value of a row.{name}"
-    )
+    return settings_of(organisation, _tables(connection, f"t.{own}", own))

@@ -9,6 +9,7 @@ import pytest
 
 from storage.client import connect
 from storage.schema import prepare
+from storage.service.organisations import WHERE_A_ROW_LIES
 from tests.support.chdb_service import ChdbService
 
 QUERIES = [
@@ -43,11 +44,17 @@ FAILS_ON_FOREIGN_ROWS = [
     "SELECT count() FROM events WHERE toUInt8(replaceOne(org_id, 'one', '1'))",
     "SELECT sum(intDiv(1, toUInt8(event_id) % 2)) FROM events",
 ]
-# The dictionary of a LowCardinality column has values of other rows: an error must not tell them.
-TELLS_A_DICTIONARY = [
-    "SELECT match('a', replaceOne(org_id, 'two', '[two')) FROM events",
-    "SELECT base32Decode(replaceOne(org_id, 'one', '')) FROM events",
+# What computes on the dictionary of a column of few values would meet another's.
+ASKS_A_DICTIONARY = [
+    "SELECT DISTINCT match('a', replaceOne(org_id, 'two', '[two')) FROM events",
+    "SELECT DISTINCT base32Decode(replaceOne(org_id, 'one', '')) = '' ? 0 : 1 FROM events",
     "SELECT (SELECT any(match('a', replaceOne(org_id, 'two', '[two'))) FROM events)",
+]
+# What fails on a row of the asker's own.
+TELLS_A_VALUE = [
+    "SELECT match('a', replaceOne(org_id, 'one', '[one')) FROM events",
+    "SELECT base32Decode(replaceOne(org_id, 'one', 'one1')) FROM events",
+    "SELECT (SELECT any(match('a', replaceOne(org_id, 'one', '[one'))) FROM events)",
 ]
 REFUSED = [
     "SELECT DISTINCT org_id FROM events PREWHERE 1",
@@ -109,12 +116,24 @@ def test_no_condition_is_asked_of_anothers_rows(two: ChdbService, query: str) ->
     assert ask(two, "ann", "pw1", query).text == "5\n"
 
 
-@pytest.mark.parametrize("query", TELLS_A_DICTIONARY)
+@pytest.mark.parametrize("query", ASKS_A_DICTIONARY)
+def test_no_function_is_asked_of_anothers_values(two: ChdbService, query: str) -> None:
+    assert ask(two, "ann", "pw1", query).text == "0\n"
+
+
+@pytest.mark.parametrize("query", TELLS_A_VALUE)
 def test_an_error_tells_no_value_of_a_row(two: ChdbService, query: str) -> None:
     answer = ask(two, "ann", "pw1", query)
     assert answer.status_code >= 400
-    assert "two" not in answer.text
+    assert "one" not in answer.text
     assert "Code: " in answer.text
+
+
+def test_the_names_of_places_are_all_that_the_engine_has(two: ChdbService) -> None:
+    with connect(two.url("penstock")) as client:
+        columns = client.query("DESCRIBE TABLE events SETTINGS describe_include_virtual_columns = 1").named_results()
+        virtual = {column["name"] for column in columns if column["is_virtual"]}
+    assert virtual - WHERE_A_ROW_LIES == {"_table", "_database"}
 
 
 def test_an_error_in_the_statement_is_told_in_full(two: ChdbService) -> None:

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from storage.insert import insert
-from storage.schema import migrate, migrations, prepare, statements
+from storage.schema import migrate, migrations, prepare, statements, views
 from storage.store.tables import MILLIS
 from tests.storage.conftest import Database
 
@@ -48,6 +48,37 @@ def test_migrating_again_applies_nothing(database: Database) -> None:
 def test_a_migration_that_was_cut_off_is_made_whole(database: Database) -> None:
     database.client.command("TRUNCATE TABLE schema_versions")
     assert migrate(database.client) == [version for version, _ in migrations()]
+
+
+def _as_it_was(database: Database, version: int) -> None:
+    """The database as a Penstock made it that knew the migrations up to this one, and two rows."""
+    tables = database.rows("SELECT name, engine FROM system.tables WHERE database = currentDatabase()")
+    for name, engine in tables:
+        database.client.command(f"DROP {'VIEW' if engine == 'View' else 'TABLE'} {name} SYNC")
+    for _, sql in migrations()[:version]:
+        for statement in statements(sql):
+            database.client.command(statement)
+    insert(database.client, "events", event_rows(("a", DAY_2013, 5), ("b", DAY_2013 + 1, 7)))
+    insert(database.client, "kpi_windows", window_rows({"version": 3, "impressions": 2}))
+
+
+_ROWS = "SELECT count(), sum(cost_micros), sum(cityHash64(*)) FROM events FINAL"
+_DICTIONARIES = "SELECT table, name FROM system.columns WHERE database = currentDatabase() AND type LIKE 'LowCard%'"
+
+
+@pytest.mark.parametrize("done", [0, 2, 6])
+def test_columns_become_plain_strings_wherever_it_was_cut_off(database: Database, done: int) -> None:
+    _as_it_was(database, 3)
+    before, windows = database.rows(_ROWS), database.rows("SELECT cityHash64(*) FROM kpi_windows")
+    assert len(database.rows(_DICTIONARIES)) > 40
+    for statement in (statements(dict(migrations())[4]) + views())[:done]:
+        database.client.command(statement)
+    assert migrate(database.client) == [version for version, _ in migrations()]
+    assert database.rows(_DICTIONARIES) == []
+    assert database.rows(_ROWS) == before
+    assert database.rows("SELECT cityHash64(*) FROM kpi_windows") == windows
+    insert(database.client, "events", event_rows(("c", DAY_2013, 5)))
+    assert database.rows("SELECT count() FROM events_clean WHERE campaign_id = 'c'") == [(3,)]
 
 
 def test_no_migration_has_a_number_twice() -> None:
