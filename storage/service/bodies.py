@@ -21,10 +21,12 @@ TOO_LARGE: Final = 413
 
 
 class Room:
-    """Bytes of all bodies under way of a user, packed and unpacked. Safe to use from several threads."""
+    """Bytes of all bodies under way of a user, packed and unpacked, within what several users have together, if they
+    share. Safe to use from several threads."""
 
-    def __init__(self, bytes_max: int) -> None:
+    def __init__(self, bytes_max: int, within: Room | None = None) -> None:
         self._bytes_max = bytes_max
+        self._within = within
         self._taken = 0
         self._lock = threading.Lock()
 
@@ -44,12 +46,17 @@ class Room:
             if self._taken + size > self._bytes_max:
                 detail = f"All bodies under way are larger than {self._bytes_max} bytes together; send it again."
                 raise refused(TOO_MANY_SIMULTANEOUS_QUERIES, detail)
+            # It raises before anything is taken here.
+            if self._within is not None:
+                self._within.take(size)
             self._taken += size
 
     def give(self, size: int) -> None:
         """Give it back."""
         with self._lock:
             self._taken -= size
+        if self._within is not None:
+            self._within.give(size)
 
 
 class Share:

@@ -37,6 +37,8 @@ READERS: Final = 3
 # All bodies of a user under way, packed and unpacked.
 BODIES_BYTES_MAX: Final = 768 * 2**20
 READER_BODIES_BYTES_MAX: Final = 64 * 2**20
+# Those of all analysts together: with them and the writer's the process's bodies are bounded, however many users.
+READERS_BODIES_BYTES_MAX: Final = 128 * 2**20
 # A question that takes longer is a report, to be asked of a ClickHouse server.
 READER_SECONDS_MAX: Final = 60
 READER_RESULT_BYTES_MAX: Final = 128 * 2**20
@@ -85,9 +87,10 @@ def opened(orders: Orders) -> Starlette:
     engine.prepare(control)
     users = known_users(orders)
     limits = reader_limits(os.cpu_count() or 1, memory_bytes())
+    readers = Room(READERS_BODIES_BYTES_MAX)
     service = Service(
         users={user.name: user for user in users},
-        desks={user.name: _desk(path, user) for user in users},
+        desks={user.name: _desk(path, user, readers) for user in users},
         reading=Reading(lambda settings: engine.opened(path, settings), limits),
         version=control.query("SELECT version()", "TSVRaw").bytes().decode().strip(),
         stop=stopper(control),
@@ -116,9 +119,9 @@ class _NoConnection:
         """Nothing is open."""
 
 
-def _desk(path: Path, user: User) -> Desk:
+def _desk(path: Path, user: User, readers: Room) -> Desk:
     if user.reads_only:
-        return Desk(Lane(_NoConnection, READERS), Room(READER_BODIES_BYTES_MAX))
+        return Desk(Lane(_NoConnection, READERS), Room(READER_BODIES_BYTES_MAX, readers))
     return Desk(Lane(lambda: engine.opened(path, _WRITER_SETTINGS), WRITERS), Room(BODIES_BYTES_MAX))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import select
 import socket
 import time
 import zlib
@@ -185,6 +186,48 @@ def test_all_bodies_under_way_are_bounded_together() -> None:
         assert (refused.value.status, refused.value.code) == (503, 202)
     with room.share() as third:
         third.take(100)
+
+
+def test_rooms_within_a_room_are_bounded_together() -> None:
+    whole = Room(100)
+    one, other = Room(80, whole), Room(80, whole)
+    with one.share() as first, other.share() as second:
+        first.take(70)
+        with pytest.raises(ServiceError) as refused:
+            second.take(40)
+        assert (refused.value.status, refused.value.code) == (503, 202)
+        second.take(30)
+        with pytest.raises(ServiceError):
+            first.take(20)
+    with other.share() as third:
+        third.take(80)
+
+
+def test_many_analysts_bodies_are_bounded_together(tmp_path: Path) -> None:
+    """Each keeps far below what he may have; together they are above what all analysts may."""
+    names = [f"a{number}" for number in range(4)]
+    service = ChdbService(tmp_path, clickhouse_analysts=", ".join(f"{name}:pw:{name}" for name in names))
+    service.start()
+    waiting: list[socket.socket] = []
+    try:
+        for name in names * 40:
+            head = f"POST /?user={name}&password=pw HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {MIB}\r\n\r\n"
+            one = socket.create_connection(("127.0.0.1", service.port), timeout=60)
+            one.sendall(head.encode() + b"-" * (MIB - 1))
+            waiting.append(one)
+        refused, _, _ = select.select(waiting, [], [], 60)
+        assert refused, "40 MiB of each of four are below 64, but 160 MiB together are too much"
+        answer = refused[0].recv(65_536)
+        assert b" 503 " in answer.partition(b"\r\n")[0]
+        assert b"x-clickhouse-exception-code: 202" in answer.lower()
+        # The store's bodies have a room of their own.
+        rows = b"1\n" * (8 * MIB)
+        put = {"query": "INSERT INTO FUNCTION null('a UInt8') FORMAT TSV"}
+        assert httpx.post(service.address, params=put, content=rows, headers=service.headers(), timeout=60).is_success
+    finally:
+        for one in waiting:
+            one.close()
+        service.kill()
 
 
 @pytest.mark.parametrize("unit", ["(", "[", "SELECT (", "-", "CASE WHEN ", "tuple(", "((((", "[["])
