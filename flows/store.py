@@ -13,7 +13,7 @@ from bytewax.recovery import init_db_dir
 
 _SETTINGS: Final = "settings.json"
 # Raised whenever what a stage keeps in a snapshot changes its form: an older store is then refused, not misread.
-STATE_FORMAT: Final = 3
+STATE_FORMAT: Final = 4
 
 
 # What stands in a store that was put aside, before the time in ms.

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.logic import layout as at
-from flows.logic.absorb import flush, raise_series
-from flows.logic.cells import release_cell, take_cell
+from flows.logic.absorb import flush, merge_series_reach
+from flows.logic.cells import release_window, take_window
 from flows.logic.layout import State
 
 # Groups between two flushes; 64 bytes each.
@@ -22,7 +22,7 @@ _BLOCKS_MIN: Final = 4 * at.BLOCKS_A_ROW
 _GROWTH: Final = 4
 
 
-def _longer(array: NDArray[Any], rows: int) -> NDArray[Any]:
+def _longer(array: Any, rows: int) -> Any:
     """The array with room for more rows. What is there is never read before a row is taken and written."""
     grown = np.zeros((rows, *array.shape[1:]), array.dtype)
     grown[: len(array)] = array
@@ -35,36 +35,54 @@ class Arrays:
     def __init__(self) -> None:
         self.campaigns = 0
         self.series = 0
-        marks = np.zeros(at.MARKS, np.int64)
+        header = np.zeros(1, at.HEADER)
         # Block 0 stays empty: handle 0 means no sketch.
-        marks[at.BLOCKS_END] = 1
+        header["blocks_end"] = 1
         entries = np.zeros(8 * _BLOCKS_MIN, np.uint16)
         self.state = State(
-            camp=np.zeros((_ROWS_MIN, at.CAMP_COLUMNS), np.int64),
-            camp_heads=np.full((_ROWS_MIN, 4), -1, np.int32),
-            series_heads=np.full((_ROWS_MIN, 4), -1, np.int32),
-            series=np.full((_ROWS_MIN, 2), -1, np.int32),
-            cells=np.zeros((_ROWS_MIN, 8), np.int64),
-            links=np.full((_ROWS_MIN, at.LINK_COLUMNS), at.FREE, np.int32),
-            free_cells=np.zeros(_ROWS_MIN, np.int32),
-            groups=np.zeros((256, 8), np.int64),
-            recent=np.full((2 * _ROWS_MIN, 2), -1, np.int64),
+            camp=np.zeros(_ROWS_MIN, at.CAMPAIGN),
+            camp_heads=np.full((_ROWS_MIN, 4), at.FREE, np.int32),
+            series_heads=np.full((_ROWS_MIN, 4), at.FREE, np.int32),
+            series=np.full(_ROWS_MIN, at.FREE, at.SERIES_ROW),
+            counters=np.zeros(_ROWS_MIN, at.WINDOW_COUNTERS),
+            meta=np.full(_ROWS_MIN, at.FREE, at.WINDOW_META),
+            free_windows=np.zeros(_ROWS_MIN, np.int32),
+            groups=np.zeros(256, at.GROUP),
+            recent=np.full(2 * _ROWS_MIN, at.FREE, at.RECENT),
             entries=entries,
             registers=entries.view(np.uint8),
-            marks=marks,
+            header=header,
         )
 
-    def add_campaign(self, slot: int) -> NDArray[np.int64]:
+    @property
+    def header(self) -> np.void:
+        """What the pools have given out: fields of `layout.HEADER`."""
+        row: np.void = at.columns(self.state.header)[0]
+        return row
+
+    def campaign(self, slot: int) -> np.void:
+        """A campaign's row, to read and to write by the names of `layout.CAMPAIGN`; good until rows are added."""
+        row: np.void = at.columns(self.state.camp)[slot]
+        return row
+
+    def campaigns_used(self) -> NDArray[np.void]:
+        """The rows of campaigns, free ones among them, and their columns by name."""
+        return at.columns(self.state.camp)[: self.campaigns]
+
+    def series_used(self) -> NDArray[np.void]:
+        """The rows of series, free ones among them, and their columns by name."""
+        return at.columns(self.state.series)[: self.series]
+
+    def add_campaign(self, slot: int) -> np.void:
         """A zeroed row of `camp`."""
         self.campaigns = max(self.campaigns, slot + 1)
         s = self.state
         if slot >= len(s.camp):
             rows = _GROWTH * len(s.camp)
             self.state = s._replace(camp=_longer(s.camp, rows), camp_heads=_longer(s.camp_heads, rows))
-        row: NDArray[np.int64] = self.state.camp[slot]
-        row[:] = 0
-        self.state.camp_heads[slot] = -1
-        return row
+        at.columns(self.state.camp)[slot] = 0
+        self.state.camp_heads[slot] = at.FREE
+        return self.campaign(slot)
 
     def add_series(self, slots: list[int], campaigns: list[int]) -> None:
         """Rows for series of campaigns."""
@@ -77,55 +95,56 @@ class Arrays:
                 series_heads=_longer(s.series_heads, rows),
                 recent=_longer(s.recent, 2 * rows),
             )
-        s.series[slots, 0] = campaigns
-        s.series[slots, 1] = 0
-        s.series_heads[slots] = -1
-        s.recent.reshape(-1, 2, 2)[slots] = -1
+        series = self.series_used()
+        series["campaign"][slots] = campaigns
+        series["windows"][slots] = 0
+        s.series_heads[slots] = at.FREE
+        at.columns(s.recent).reshape(-1, 2)[slots] = at.FREE
 
     def take_total(self, slot: int, now_ms: int) -> int:
-        """A cell for all of a campaign since `now_ms`."""
+        """A window for all of a campaign since `now_ms`."""
         self.make_room()
-        return int(take_cell(self.state, at.TOTAL, slot, now_ms, at.FAR_MS))
+        return int(take_window(self.state, at.TOTAL, slot, now_ms, at.FAR_MS))
 
-    def drop_total(self, cell: int) -> None:
-        """Give a campaign's cell back."""
-        release_cell(self.state, cell)
+    def drop_total(self, window: int) -> None:
+        """Give a campaign's window back."""
+        release_window(self.state, window)
 
     def make_room(self) -> None:
         """Flush, and grow what is nearly full, so that at least one more row fits."""
-        full = self.state.marks[at.GROUPS] == len(self.state.groups)
+        full = self.header["groups"] == len(self.state.groups)
         self.flush()
         self._grow_sketches()
         s = self.state
         if full and len(s.groups) < GROUPS_MAX:
             s = s._replace(groups=_longer(s.groups, 2 * len(s.groups)))
-        cells = len(s.cells)
-        if s.marks[at.CELLS_FREE] + cells - s.marks[at.CELLS_END] < at.CELLS_A_ROW:
+        windows, header = len(s.counters), self.header
+        if header["windows_free"] + windows - header["windows_end"] < at.WINDOWS_A_ROW:
             s = s._replace(
-                cells=_longer(s.cells, _GROWTH * cells),
-                links=_longer(s.links, _GROWTH * cells),
-                free_cells=_longer(s.free_cells, _GROWTH * cells),
+                counters=_longer(s.counters, _GROWTH * windows),
+                meta=_longer(s.meta, _GROWTH * windows),
+                free_windows=_longer(s.free_windows, _GROWTH * windows),
             )
         self.state = s
 
     def _grow_sketches(self) -> None:
         s = self.state
-        if len(s.entries) // 8 - s.marks[at.BLOCKS_END] < at.BLOCKS_A_ROW:
+        if len(s.entries) // 8 - self.header["blocks_end"] < at.BLOCKS_A_ROW:
             entries = _longer(s.entries, _GROWTH * len(s.entries))
             self.state = s._replace(entries=entries, registers=entries.view(np.uint8))
 
     def flush(self) -> None:
         """Bring all windows up to date, but for the reach of series."""
         group = 0
-        while self.state.marks[at.GROUPS] > 0:
+        while self.header["groups"] > 0:
             group = flush(self.state, group)
             self._grow_sketches()
 
     def flush_series_reach(self) -> None:
         """Bring the reach of series up to date, too: dearer, and nobody sees it before it is reported."""
-        cell = 0
-        while cell < self.state.marks[at.CELLS_END]:
-            cell = raise_series(self.state, cell)
+        window = 0
+        while window < self.header["windows_end"]:
+            window = merge_series_reach(self.state, window)
             self._grow_sketches()
 
     def memory_bytes(self) -> int:
@@ -135,18 +154,18 @@ class Arrays:
     def snapshot(self, *, copied: bool = True) -> dict[str, NDArray[Any]]:
         """The used rows; without copies they are good until the next step."""
         self.flush()
-        s = self.state
-        cells = int(s.marks[at.CELLS_END])
+        s, header = self.state, self.header
+        windows = int(header["windows_end"])
         used: dict[str, NDArray[Any]] = {
-            "camp": s.camp[: self.campaigns],
+            "camp": self.campaigns_used(),
             "camp_heads": s.camp_heads[: self.campaigns],
-            "series": s.series[: self.series],
+            "series": self.series_used(),
             "series_heads": s.series_heads[: self.series],
-            "cells": s.cells[:cells],
-            "links": s.links[:cells],
-            "free_cells": s.free_cells[: s.marks[at.CELLS_FREE]],
-            "entries": s.entries[: 8 * s.marks[at.BLOCKS_END]],
-            "marks": s.marks,
+            "counters": at.columns(s.counters)[:windows],
+            "meta": at.columns(s.meta)[:windows],
+            "free_windows": s.free_windows[: header["windows_free"]],
+            "entries": s.entries[: 8 * header["blocks_end"]],
+            "header": at.columns(s.header),
         }
         return {name: rows.copy() for name, rows in used.items()} if copied else used
 
@@ -156,11 +175,11 @@ class Arrays:
         arrays = cls()
         arrays.campaigns, arrays.series = len(snapshot["camp"]), len(snapshot["series"])
 
-        def roomy(name: str, least: int) -> NDArray[Any]:
+        def roomy(name: str, least: int) -> Any:
             kept = snapshot[name]
             return _longer(kept, max(least, 1 << (len(kept) + len(kept) // 8).bit_length()))
 
-        cells = roomy("cells", _ROWS_MIN)
+        counters = roomy("counters", _ROWS_MIN)
         series = roomy("series", _ROWS_MIN)
         camp = roomy("camp", _ROWS_MIN)
         entries = roomy("entries", 8 * _BLOCKS_MIN)
@@ -169,12 +188,12 @@ class Arrays:
             camp_heads=_longer(snapshot["camp_heads"], len(camp)),
             series=series,
             series_heads=_longer(snapshot["series_heads"], len(series)),
-            recent=np.full((2 * len(series), 2), -1, np.int64),
-            cells=cells,
-            links=_longer(snapshot["links"], len(cells)),
-            free_cells=_longer(snapshot["free_cells"], len(cells)),
+            recent=np.full(2 * len(series), at.FREE, at.RECENT),
+            counters=counters,
+            meta=_longer(snapshot["meta"], len(counters)),
+            free_windows=_longer(snapshot["free_windows"], len(counters)),
             entries=entries,
             registers=entries.view(np.uint8),
-            marks=snapshot["marks"].copy(),
+            header=snapshot["header"].copy(),
         )
         return arrays

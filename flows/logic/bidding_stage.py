@@ -33,7 +33,7 @@ from flows.logic.slow_beat import (
     portfolio_proposals,
     segments_of_day,
 )
-from flows.logic.steering import Steering
+from flows.logic.steering import BiddingState, Counted
 from schemas.campaigns import Bidding, Campaign, Strategy
 from schemas.control import DecisionWordRecord, OverrideRecord
 from schemas.decisions import Decision, Kind, Mode
@@ -65,17 +65,17 @@ class BiddingStage:
         self._arrays = arrays
         self._registry = registry
         self._ledger = ledger
-        self._steerings: dict[int, Steering] = {}
+        self._steerings: dict[int, BiddingState] = {}
         self._rules: dict[int, Rules] = {}
         self._words = Words(ledger, registry)
 
-    def _steering(self, slot: int) -> Steering:
-        return self._steerings.setdefault(slot, Steering())
+    def _steering(self, slot: int) -> BiddingState:
+        return self._steerings.setdefault(slot, BiddingState())
 
     def clock_ms(self, slot: int) -> int:
         """The campaign's clock."""
-        row = self._arrays.state.camp[slot]
-        return int(row[at.WATERMARK] + row[at.BEHIND])
+        row = self._arrays.campaign(slot)
+        return int(row["watermark_ms"] + row["behind_ms"])
 
     # -- what people say ----------------------------------------------------------------------------------------
 
@@ -88,16 +88,16 @@ class BiddingStage:
     def define(self, slot: int) -> list[Decision]:
         """Follow the definition that came into force."""
         campaign = self._ledger.standing(slot).campaign
-        row = self._arrays.state.camp[slot]
+        row = self._arrays.campaign(slot)
         if campaign is None or campaign.bidding is None:
-            row[at.STEP_AT], row[at.RESERVE] = at.FAR_MS, 0
+            row["step_at_ms"], row["reserve"] = at.FAR_MS, 0
             self._rules.pop(slot, None)
             # Nothing is held back any more, so there may be room again.
             return self.note(slot, self._ledger.review(slot, Cause(self.clock_ms(slot), person=True), None))
         bidding, steering = campaign.bidding, self._steering(slot)
         self._rules[slot] = rules_of(campaign)
-        if row[at.STEP_AT] == at.FAR_MS:
-            row[at.STEP_AT] = 0
+        if row["step_at_ms"] == at.FAR_MS:
+            row["step_at_ms"] = 0
         if steering.controller is None:
             steering.controller = first_state(bidding)
             steering.counted = self._counters(slot)
@@ -123,41 +123,47 @@ class BiddingStage:
 
     def _with_click_rate(self, slot: int, decisions: list[Decision]) -> list[Decision]:
         """Bids name the campaign's click rate, by which they are divided where a platform bids per click."""
-        impressions, clicks = self._counters(slot)[:2]
-        if clicks >= CLICKS_MIN:
+        counted = self._counters(slot)
+        if counted.clicks >= CLICKS_MIN:
             for decision in decisions:
                 if decision.kind == Kind.SET_BID.value:
-                    decision.inputs |= {"ctr": round(min(clicks / max(impressions, 1), 1.0), 6)}
+                    decision.inputs |= {"ctr": round(min(counted.clicks / max(counted.impressions, 1), 1.0), 6)}
         return decisions
 
     def began(self, slot: int) -> None:
         """The campaign's first event set its clock."""
-        row = self._arrays.state.camp[slot]
-        if row[at.STEP_AT] != at.FAR_MS:
-            row[at.STEP_AT] = 0
+        row = self._arrays.campaign(slot)
+        if row["step_at_ms"] != at.FAR_MS:
+            row["step_at_ms"] = 0
 
     # -- steps --------------------------------------------------------------------------------------------------
 
     def tick(self, home: NDArray[np.bool_]) -> list[Decision]:
         """Step the campaigns among `home` whose time has come; all windows must be flushed."""
-        camp = self._arrays.state.camp[: self._arrays.campaigns]
-        clock_ms = camp[:, at.WATERMARK] + camp[:, at.BEHIND]
-        due = np.flatnonzero(home & (clock_ms >= camp[:, at.STEP_AT]))
+        camp = self._arrays.campaigns_used()
+        clock_ms = camp["watermark_ms"] + camp["behind_ms"]
+        due = np.flatnonzero(home & (clock_ms >= camp["step_at_ms"]))
         decisions: list[Decision] = []
         for slot in sorted(due.tolist(), key=self._registry.campaigns.key):
             decisions += self._step(slot, int(clock_ms[slot]))
         return decisions + self._beat({slot: int(clock_ms[slot]) for slot in due.tolist()})
 
-    def _counters(self, slot: int) -> list[int]:
-        state = self._arrays.state
-        counters: list[int] = state.cells[state.camp[slot, at.TOTAL_CELL], : at.COUNTERS].tolist()
-        return counters
+    def _counters(self, slot: int) -> Counted:
+        counters = at.columns(self._arrays.state.counters)[self._arrays.campaign(slot)["total_window"]]
+        return Counted(
+            impressions=int(counters["impressions"]),
+            clicks=int(counters["clicks"]),
+            conversions=int(counters["conversions"]),
+            leads=int(counters["leads"]),
+            spend_micros=int(counters["spend"]),
+            revenue_micros=int(counters["revenue"]),
+        )
 
     def _step(self, slot: int, clock_ms: int) -> list[Decision]:
-        row, steering = self._arrays.state.camp[slot], self._steering(slot)
+        row, steering = self._arrays.campaign(slot), self._steering(slot)
         rules, controller = self._rules.get(slot), steering.controller
         if rules is None or controller is None:
-            row[at.STEP_AT] = at.FAR_MS
+            row["step_at_ms"] = at.FAR_MS
             return []
         if controller.seen_ms is not None and clock_ms < controller.seen_ms - _JUMP_MS and controller.impressions == 0:
             controller = first_state(rules.bidding)
@@ -166,12 +172,12 @@ class BiddingStage:
         self._remember_week(steering, seen, rules)
         controller = msgspec.structs.replace(controller, pacing_rate=steering.pacing_rate)
         steering.controller, proposals = step(controller, seen, rules)
-        row[at.STEP_AT] = self._next_step(slot, clock_ms, counters != steering.counted, seen.impressions)
+        row["step_at_ms"] = self._next_step(slot, clock_ms, counters != steering.counted, seen.impressions)
         steering.counted, steering.was_paused = counters, seen.paused
         decisions = [d for p in proposals for d in self._propose(slot, p, rules.bidding.mode, clock_ms)]
         decisions += self._reserve(slot, clock_ms)
         if decisions:
-            row[at.STALE] = 1
+            row["stale"] = 1
         return decisions
 
     def _beat(self, due: dict[int, int]) -> list[Decision]:
@@ -196,8 +202,8 @@ class BiddingStage:
         return known not in (None, beat)
 
     def _modifiers(self, slot: int, clock_ms: int, today: Segments) -> list[Decision]:
-        steering, row, rules = self._steering(slot), self._arrays.state.camp[slot], self._rules[slot]
-        follow_day(steering, int(row[at.DAY_START]), today)
+        steering, row, rules = self._steering(slot), self._arrays.campaign(slot), self._rules[slot]
+        follow_day(steering, int(row["day_start_ms"]), today)
         controller = steering.controller
         if controller is None or controller.halted or rules.bidding.strategy is Strategy.MANUAL:
             return []
@@ -221,7 +227,7 @@ class BiddingStage:
         }
         if min(slots) != self._registry.campaigns.key(slot).campaign_id:
             return []
-        members = [(c, self._steering(slots[c]), self._arrays.state.camp[slots[c]].tolist()) for c in sorted(slots)]
+        members = [(c, self._steering(slots[c]), self._arrays.campaign(slots[c])) for c in sorted(slots)]
         outcome = "conversions" if self._rules[slot].counts_conversions else "clicks"
         proposals = portfolio_proposals(members, outcome, clock_ms)
         return [d for c, p in proposals.items() for d in self._propose(slots[c], p, Mode.RECOMMEND, clock_ms)]
@@ -230,29 +236,29 @@ class BiddingStage:
         rules, campaign = self._rules[slot], self._ledger.standing(slot).campaign
         if campaign is None or rules.bidding.portfolio_id is None:
             return None
-        home = int(self._arrays.state.camp[slot, at.HOME])
+        home = int(self._arrays.campaign(slot)["home"])
         return campaign.org_id, rules.bidding.portfolio_id, campaign.currency, rules.counts_conversions, home
 
     def _next_step(self, slot: int, clock_ms: int, moved: bool, impressions: int) -> int:
         """Steps of campaigns fall evenly into each interval, each campaign's at its own place."""
-        every_ms = QUIET_STEP_MS if moved or self._arrays.state.camp[slot, at.RESERVE] > 0 else IDLE_STEP_MS
+        every_ms = QUIET_STEP_MS if moved or self._arrays.campaign(slot)["reserve"] > 0 else IDLE_STEP_MS
         if impressions >= _BUSY_IMPRESSIONS:
             every_ms = STEP_MS
         place_ms = zlib.crc32(self._registry.campaigns.key(slot).campaign_id.encode()) % STEP_MS
         return (clock_ms - place_ms) // STEP_MS * STEP_MS + place_ms + every_ms
 
-    def _observation(self, slot: int, clock_ms: int, counters: list[int]) -> Observation:
-        steering, row = self._steering(slot), self._arrays.state.camp[slot]
-        more = [max(now - before, 0) for now, before in zip(counters, steering.counted, strict=True)]
-        paused = bool(row[at.STATE] == at.PAUSED)
+    def _observation(self, slot: int, clock_ms: int, counters: Counted) -> Observation:
+        steering, row = self._steering(slot), self._arrays.campaign(slot)
+        more = counters.since(steering.counted)
+        paused = bool(row["state"] == at.PAUSED)
         return Observation(
             now_ms=clock_ms,
-            budgets=tuple(budget_states(row.tolist())),
-            spend_micros=more[at.SPEND],
-            impressions=more[0],
-            clicks=more[1],
-            conversions=more[2],
-            revenue_micros=more[at.REVENUE],
+            budgets=tuple(budget_states(row)),
+            spend_micros=more.spend_micros,
+            impressions=more.impressions,
+            clicks=more.clicks,
+            conversions=more.conversions,
+            revenue_micros=more.revenue_micros,
             bid_in_force_micros=steering.bid_micros,
             bid_held=steering.holds(Kind.SET_BID, clock_ms),
             # A step in which it was paused for a while says nothing about its response either.
@@ -261,16 +267,16 @@ class BiddingStage:
         )
 
     @staticmethod
-    def _remember_week(steering: Steering, seen: Observation, rules: Rules) -> None:
+    def _remember_week(steering: BiddingState, seen: Observation, rules: Rules) -> None:
         since_ms = None if steering.controller is None else steering.controller.seen_ms
         kept = 1.0 if since_ms is None else math.exp(-max(seen.now_ms - since_ms, 0) / _WEEK_MS)
         events = seen.conversions if rules.counts_conversions else seen.clicks
         steering.week_spend = kept * steering.week_spend + seen.spend_micros
         steering.week_events = kept * steering.week_events + events
 
-    def _delay_ms(self, slot: int, counters: list[int]) -> int | None:
-        delay_ms = int(self._arrays.state.camp[slot, at.DELAY])
-        return delay_ms if delay_ms >= DELAY_MS_MIN and counters[0] >= _DELAY_EVENTS_MIN else None
+    def _delay_ms(self, slot: int, counters: Counted) -> int | None:
+        delay_ms = int(self._arrays.campaign(slot)["delay_ms"])
+        return delay_ms if delay_ms >= DELAY_MS_MIN and counters.impressions >= _DELAY_EVENTS_MIN else None
 
     def _propose(self, slot: int, proposal: Proposal, mode: Mode, clock_ms: int) -> list[Decision]:
         """The decision of a proposal, unless a person's word or an earlier proposal stands against it."""
@@ -295,18 +301,18 @@ class BiddingStage:
 
     def _reserve(self, slot: int, clock_ms: int) -> list[Decision]:
         """Hold back what is in flight, and pause or resume where that makes a difference."""
-        row, steering = self._arrays.state.camp[slot], self._steering(slot)
-        if row[at.STATE] == at.PAUSED:
-            settled = row[at.RESERVE] > 0 and self._settled(slot, clock_ms)
+        row, steering = self._arrays.campaign(slot), self._steering(slot)
+        if row["state"] == at.PAUSED:
+            settled = row["reserve"] > 0 and self._settled(slot, clock_ms)
             return self.note(slot, self._ledger.review(slot, Cause(clock_ms), None)) if settled else []
         steering.pause_ms = None
         known = steering.controller is not None and self._delay_ms(slot, self._counters(slot)) is not None
         limits = [int(row[b.limit]) for b in BUDGETS if row[b.limit] != at.FAR_MS]
-        if not limits or not (known or row[at.RESERVE]):
+        if not limits or not (known or row["reserve"]):
             return []
         estimate = reserved_micros(steering.controller.lag) if known and steering.controller is not None else 0
         # Half of a budget can always be spent, however slow the reports.
-        row[at.RESERVE] = min(estimate, *(limit // 2 for limit in limits))
+        row["reserve"] = min(estimate, *(limit // 2 for limit in limits))
         return self.note(slot, self._ledger.review(slot, Cause(clock_ms), None))
 
     def _settled(self, slot: int, clock_ms: int) -> bool:
@@ -314,18 +320,18 @@ class BiddingStage:
 
         A pause measures what was in flight: all that is reported after it. The reporting delay is corrected by it.
         """
-        row, steering = self._arrays.state.camp[slot], self._steering(slot)
-        spent, controller = int(row[at.SPENT_TOTAL]), steering.controller
+        row, steering = self._arrays.campaign(slot), self._steering(slot)
+        spent, controller = int(row["spent_total"]), steering.controller
         if steering.pause_ms is None:
             steering.pause_ms, steering.pause_spend = clock_ms, spent
-        if controller is None or clock_ms - steering.pause_ms < _SETTLED_AFTER * row[at.DELAY]:
+        if controller is None or clock_ms - steering.pause_ms < _SETTLED_AFTER * row["delay_ms"]:
             return False
         came = round(_SETTLED_MARGIN * (spent - steering.pause_spend))
         left = [(int(row[b.limit] - row[b.spent]), int(row[b.limit])) for b in BUDGETS if row[b.limit] != at.FAR_MS]
-        if came >= row[at.RESERVE] or any(rest < max(2 * came, limit // 100) for rest, limit in left):
+        if came >= row["reserve"] or any(rest < max(2 * came, limit // 100) for rest, limit in left):
             return False
-        share = came / int(row[at.RESERVE])
-        row[at.DELAY], row[at.RESERVE] = round(share * int(row[at.DELAY])), came
+        share = came / int(row["reserve"])
+        row["delay_ms"], row["reserve"] = round(share * int(row["delay_ms"])), came
         lag = msgspec.structs.replace(controller.lag, delay_ms=share * controller.lag.delay_ms)
         steering.controller = msgspec.structs.replace(controller, lag=lag)
         return True
@@ -355,7 +361,7 @@ class BiddingStage:
             else None,
             "modifiers": len(steering.modifiers),
             "waiting": len(steering.waiting),
-            "in_flight_micros": int(self._arrays.state.camp[slot, at.RESERVE]),
+            "in_flight_micros": int(self._arrays.campaign(slot)["reserve"]),
             "reporting_delay_ms": self._delay_ms(slot, self._counters(slot)),
         }
 
@@ -365,7 +371,7 @@ class BiddingStage:
 
     def load(self, rows: list[tuple[int, bytes]]) -> None:
         """Take the rows of a snapshot; the ledger must have its own."""
-        self._steerings = {slot: msgspec.msgpack.decode(packed, type=Steering) for slot, packed in rows}
+        self._steerings = {slot: msgspec.msgpack.decode(packed, type=BiddingState) for slot, packed in rows}
         for slot in self._steerings:
             campaign = self._ledger.standing(slot).campaign
             if campaign is not None and campaign.bidding is not None:

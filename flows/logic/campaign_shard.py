@@ -13,7 +13,7 @@ from flows.logic import absorb
 from flows.logic import layout as at
 from flows.logic.arrays import Arrays
 from flows.logic.bidding_stage import BiddingStage
-from flows.logic.harvest import release, survey
+from flows.logic.harvest import release_windows, select_windows
 from flows.logic.kpi_rows import due_kinds, kpi_batches
 from flows.logic.ledger import Cause, Ledger
 from flows.logic.live_rows import REFRESH_TICKS, LivePace, live_rows
@@ -80,9 +80,9 @@ class CampaignShard:
         for decision in decisions:
             slot = self.registry.campaigns.get(CampaignKey(decision.org_id, decision.campaign_id))
             assert slot is not None, "a campaign with decisions is kept"
-            row = self.arrays.state.camp[slot]
-            decision.sequence = next_sequence(int(row[at.SEQUENCE]), now_ms)
-            row[at.SEQUENCE] = decision.sequence
+            row = self.arrays.campaign(slot)
+            decision.sequence = next_sequence(int(row["sequence"]), now_ms)
+            row["sequence"] = decision.sequence
 
     def _verdicts(self, span: Span, late: list[int]) -> Verdicts:
         return Verdicts(
@@ -104,10 +104,11 @@ class CampaignShard:
     def _make_rows(self, now_ms: int) -> None:
         for slot in self.registry.new_campaigns:
             row = self.arrays.add_campaign(slot)
-            row[at.STATE] = at.UNKNOWN
-            row[[at.BUDGET_TOTAL, at.BUDGET_WEEK, at.BUDGET_DAY, at.STEP_AT]] = at.FAR_MS
-            row[at.HOME] = self._home(self.registry.campaigns.key(slot).campaign_id)
-            row[at.TOTAL_CELL] = self.arrays.take_total(slot, now_ms)
+            row["state"] = at.UNKNOWN
+            for never in ("budget_total", "budget_week", "budget_day", "step_at_ms"):
+                row[never] = at.FAR_MS
+            row["home"] = self._home(self.registry.campaigns.key(slot).campaign_id)
+            row["total_window"] = self.arrays.take_total(slot, now_ms)
             self.ledger.begin(slot, now_ms)
         self.registry.new_campaigns.clear()
         if self.registry.new_series:
@@ -121,7 +122,7 @@ class CampaignShard:
         """Take a record over, unless it is one that came again: versions only rise."""
         slot = self.registry.campaign(CampaignKey(record.org_id, record.campaign_id), defined=True)
         self._make_rows(span.now_ms)
-        self.arrays.state.camp[slot, at.STALE] = 1
+        self.arrays.campaign(slot)["stale"] = 1
         if not self._is_news(slot, record):
             return
         if isinstance(record, CampaignRecord):
@@ -158,33 +159,33 @@ class CampaignShard:
             position=np.ascontiguousarray(batch.position),
             late=np.empty(len(batch), np.int64),
         )
-        self.arrays.state.marks[at.LATE] = 0
+        self.arrays.header["late"] = 0
         row = 0
         while row < len(batch):
-            row, stop = absorb.absorb(self.arrays.state, rows, row, span.now_ms)
+            row, stop = absorb.aggregate(self.arrays.state, rows, row, span.now_ms)
             if stop == absorb.DONE:
                 break
             self._stopped(stop, span, rows, row, output)
-        late: list[int] = rows.late[: self.arrays.state.marks[at.LATE]].tolist()
+        late: list[int] = rows.late[: self.arrays.header["late"]].tolist()
         return late
 
     def _stopped(self, stop: int, span: Span, rows: at.Rows, row: int, output: Output) -> None:
-        """Do what the kernel cannot: `row` is the next row, for TIP the one behind the event that tipped."""
+        """Do what the kernel cannot: `row` is the next row, for BUDGET the one behind the event that reached it."""
         if stop == absorb.ROOM:
             self.arrays.make_room()
             return
-        event = row - 1 if stop == absorb.TIP else row
+        event = row - 1 if stop == absorb.BUDGET else row
         ts_ms = int(rows.ts_ms[event])
-        slot = int(self.arrays.state.series[rows.slot[event], 0])
+        slot = int(at.columns(self.arrays.state.series)["campaign"][rows.slot[event]])
         cause = Cause(ts_ms, f"{EVENTS}/{span.partition}@{rows.position[event]}")
-        if stop == absorb.TIP:
-            output.decisions += self.bidding.note(slot, self.ledger.tip(slot, cause))
+        if stop == absorb.BUDGET:
+            output.decisions += self.bidding.note(slot, self.ledger.budget_reached(slot, cause))
             return
         if stop == absorb.FIRST:
-            self.arrays.state.camp[slot, at.SEEN] = 1
+            self.arrays.campaign(slot)["seen"] = 1
             self.ledger.begin(slot, absorb.watermark_of(ts_ms, span.now_ms))
             self.bidding.began(slot)
-        output.decisions += self.bidding.note(slot, self.ledger.roll(slot, cause))
+        output.decisions += self.bidding.note(slot, self.ledger.rollover(slot, cause))
 
     # -- ticks --------------------------------------------------------------------------------------------------
 
@@ -193,52 +194,52 @@ class CampaignShard:
         tick = self._ticks[partition] = self._ticks.get(partition, -1) + 1
         passed_ms = max(0, span.now_ms - self._ticked_ms.get(partition, span.now_ms))
         self._ticked_ms[partition] = max(span.now_ms, self._ticked_ms.get(partition, span.now_ms))
-        camp = self.arrays.state.camp[: self.arrays.campaigns]
-        home = camp[:, at.HOME] == partition
+        camp = self.arrays.campaigns_used()
+        home = camp["home"] == partition
         self._move_watermarks(camp, home, passed_ms, span.now_ms)
-        clock_ms = camp[:, at.WATERMARK] + camp[:, at.BEHIND]
-        for slot in np.flatnonzero(home & (clock_ms >= camp[:, at.BOUNDARY])).tolist():
-            output.decisions += self.bidding.note(slot, self.ledger.roll(slot, Cause(int(clock_ms[slot]))))
+        clock_ms = camp["watermark_ms"] + camp["behind_ms"]
+        for slot in np.flatnonzero(home & (clock_ms >= camp["boundary_ms"])).tolist():
+            output.decisions += self.bidding.note(slot, self.ledger.rollover(slot, Cause(int(clock_ms[slot]))))
         output.kpis += self._report(partition, due_kinds(tick))
         output.folded = self.registry.newly_folded()
         output.decisions += self.bidding.tick(home)
         self._forget(home)
-        camp[tick % REFRESH_TICKS :: REFRESH_TICKS, at.STALE] |= home[tick % REFRESH_TICKS :: REFRESH_TICKS]
+        camp["stale"][tick % REFRESH_TICKS :: REFRESH_TICKS] |= home[tick % REFRESH_TICKS :: REFRESH_TICKS]
 
-    def _move_watermarks(self, camp: NDArray[np.int64], home: NDArray[np.bool_], passed_ms: int, now_ms: int) -> None:
-        seen = home & (camp[:, at.SEEN] == 1)
-        camp[seen, at.BEHIND] += passed_ms
-        moved = np.minimum(camp[seen, at.BEHIND], CATCH_UP_MS)
-        camp[seen, at.WATERMARK] += moved
-        camp[seen, at.BEHIND] -= moved
-        unseen = home & (camp[:, at.SEEN] == 0)
-        camp[unseen, at.WATERMARK] = np.maximum(camp[unseen, at.WATERMARK], now_ms)
+    def _move_watermarks(self, camp: NDArray[np.void], home: NDArray[np.bool_], passed_ms: int, now_ms: int) -> None:
+        seen = home & (camp["seen"] == 1)
+        camp["behind_ms"][seen] += passed_ms
+        moved = np.minimum(camp["behind_ms"][seen], CATCH_UP_MS)
+        camp["watermark_ms"][seen] += moved
+        camp["behind_ms"][seen] -= moved
+        unseen = home & (camp["seen"] == 0)
+        camp["watermark_ms"][unseen] = np.maximum(camp["watermark_ms"][unseen], now_ms)
 
     def _report(self, partition: int, due: NDArray[np.bool_]) -> list[KpiBatch]:
         """Report windows that changed and give back those that are closed; a negative partition means all."""
         self.arrays.flush()
         self.arrays.flush_series_reach()
         state = self.arrays.state
-        room = int(state.marks[at.CELLS_END])
+        room = int(self.arrays.header["windows_end"])
         report, done = np.empty(room, np.int32), np.empty(room, np.int32)
-        reported, released = survey(state, partition, due, report, done)
+        reported, released = select_windows(state, partition, due, report, done)
         batches = kpi_batches(state, self.registry, report[:reported])
-        release(state, done[:released])
+        release_windows(state, done[:released])
         return batches
 
     def _forget(self, home: NDArray[np.bool_]) -> None:
         """Free series without windows, then campaigns without windows and definition."""
-        series = self.arrays.state.series[: self.arrays.series]
-        idle = np.flatnonzero((series[:, 1] == 0) & (series[:, 0] >= 0)).tolist()
-        series[idle] = -1
+        series = self.arrays.series_used()
+        idle = np.flatnonzero((series["windows"] == 0) & (series["campaign"] >= 0)).tolist()
+        series[idle] = at.FREE
         self.registry.free_series(idle)
-        camp = self.arrays.state.camp[: self.arrays.campaigns]
-        gone = home & (camp[:, at.STATE] == at.UNKNOWN) & (camp[:, at.CELLS] == 0) & (camp[:, at.SEEN] == 1)
+        camp = self.arrays.campaigns_used()
+        gone = home & (camp["state"] == at.UNKNOWN) & (camp["windows"] == 0) & (camp["seen"] == 1)
         for slot in np.flatnonzero(gone).tolist():
             if slot not in self.ledger.standings and self.registry.series_of_campaign[slot] == 0:
-                self.arrays.drop_total(int(camp[slot, at.TOTAL_CELL]))
+                self.arrays.drop_total(int(camp["total_window"][slot]))
                 camp[slot] = 0
-                camp[slot, at.HOME] = at.FREE
+                camp["home"][slot] = at.FREE
                 self.registry.free_campaign(slot)
 
     def drain(self) -> Output:
@@ -250,7 +251,7 @@ class CampaignShard:
     def _report_live(self, span: Span, output: Output) -> None:
         if not self._pace.may_be_due(span.read_ms):
             return
-        stale = np.flatnonzero(self.arrays.state.camp[: self.arrays.campaigns, at.STALE])
+        stale = np.flatnonzero(self.arrays.campaigns_used()["stale"])
         chosen = self._pace.due(span.read_ms, stale)
         if len(chosen) > 0:
             self.arrays.flush()
@@ -258,7 +259,7 @@ class CampaignShard:
             for slot, row in zip(chosen.tolist(), rows, strict=True):
                 row.bidding = self.bidding.shown(slot)
             output.live += rows
-            self.arrays.state.camp[chosen, at.STALE] = 0
+            self.arrays.campaigns_used()["stale"][chosen] = 0
 
     # -- snapshot -----------------------------------------------------------------------------------------------
 
@@ -285,7 +286,7 @@ class CampaignShard:
         restored.registry.load(
             msgspec.msgpack.decode(snapshot["campaigns"], type=list[CampaignKey | None]),
             msgspec.msgpack.decode(snapshot["series"], type=list[SeriesKey | None]),
-            restored.arrays.state.series[:, 0],
+            at.columns(restored.arrays.state.series)["campaign"],
             snapshot["registry"],
         )
         restored.ledger = Ledger(restored.arrays, restored.registry)
@@ -295,5 +296,5 @@ class CampaignShard:
         restored._ticked_ms, restored._ticks = dict(snapshot["ticks"][0]), dict(snapshot["ticks"][1])
         restored._waiting = {p: [deque(queue) for queue in queues] for p, queues in snapshot["waiting"].items()}
         for slot, key in restored.registry.campaigns.used():
-            restored.arrays.state.camp[slot, at.HOME] = restored._home(key.campaign_id)
+            restored.arrays.campaign(slot)["home"] = restored._home(key.campaign_id)
         return restored

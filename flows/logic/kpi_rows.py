@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.logic.harvest import MEASURES, measure
-from flows.logic.layout import COUNTERS, DAY, HOUR, KIND, OWNER, SERIES, State
+from flows.logic.harvest import Measured, measure
+from flows.logic.layout import DAY, HOUR, SERIES, Records, State, WindowMeta, columns
 from flows.logic.registry import Registry
 from schemas.batch import SeriesKey
 from schemas.decode.kernel import kernel
@@ -20,53 +20,40 @@ ROWS_MAX: Final = 4_000
 SLOW_TICKS: Final = 5
 SERIES_TICKS: Final = 10
 
-# Columns of a measured window. Kinds of cells are numbered as LEVELS and WINDOWS are: see `flows.logic.layout`.
-_MEASURED: Final = (
-    "impressions",
-    "clicks",
-    "conversions",
-    "leads",
-    "spend_micros",
-    "revenue_micros",
-    "reach",
-    "window_start_ms",
-    "window_end_ms",
-)
-
 
 def due_kinds(tick: int) -> NDArray[np.bool_]:
-    """Which kinds of cell are reported at the tick-th tick while they are open."""
+    """Which kinds of window are reported at the tick-th tick while they are open."""
     due = np.ones(2 * SERIES, np.bool_)
     due[[HOUR, DAY]] = tick % SLOW_TICKS == 0
     due[SERIES:] = tick % SERIES_TICKS == 0
     return due
 
 
-def kpi_batches(state: State, registry: Registry, cells: NDArray[np.int32]) -> list[KpiBatch]:
-    """The windows of the cells, at most ROWS_MAX a record."""
-    numbers = np.empty((MEASURES, len(cells)), np.int64)
-    measure(state, cells, numbers)
+def kpi_batches(state: State, registry: Registry, windows: NDArray[np.int32]) -> list[KpiBatch]:
+    """The windows as records, at most ROWS_MAX in one."""
+    numbers = Measured.room(len(windows))
+    measure(state, windows, numbers)
     known = np.zeros(len(state.camp) + len(state.series), np.int32)
     return [
-        _batch(state, registry, cells[first : first + ROWS_MAX], numbers[:, first : first + ROWS_MAX], known)
-        for first in range(0, len(cells), ROWS_MAX)
+        _batch(state, registry, windows[rows], Measured(*(column[rows] for column in numbers)), known)
+        for rows in (slice(first, first + ROWS_MAX) for first in range(0, len(windows), ROWS_MAX))
     ]
 
 
 @kernel
 def _number_owners(
-    links: NDArray[np.int32],
-    cells: NDArray[np.int32],
+    meta: Records[WindowMeta],
+    windows: NDArray[np.int32],
     series_first: int,
     known: NDArray[np.int32],
     code: NDArray[np.int32],
     owners: NDArray[np.int32],
 ) -> int:
-    """Number the owners of cells as they come; `known` is zero and is left so. Returns how many there are."""
+    """Number the owners of windows as they come; `known` is zero and is left so. Returns how many there are."""
     count = 0
-    for row in range(len(cells)):
-        owner = links[cells[row], OWNER]
-        if links[cells[row], KIND] >= SERIES:
+    for row in range(len(windows)):
+        owner = meta[windows[row]].owner
+        if meta[windows[row]].kind >= SERIES:
             owner += series_first
         if known[owner] == 0:
             owners[count] = owner
@@ -79,17 +66,14 @@ def _number_owners(
 
 
 def _batch(
-    state: State,
-    registry: Registry,
-    cells: NDArray[np.int32],
-    numbers: NDArray[np.int64],
-    known: NDArray[np.int32],
+    state: State, registry: Registry, windows: NDArray[np.int32], numbers: Measured, known: NDArray[np.int32]
 ) -> KpiBatch:
-    kinds = state.links[cells, KIND]
-    code, owners = np.empty(len(cells), np.int32), np.empty(len(cells), np.int32)
+    # Kinds of windows are numbered as LEVELS and WINDOWS are: see `flows.logic.layout`.
+    kinds = columns(state.meta)["kind"][windows]
+    code, owners = np.empty(len(windows), np.int32), np.empty(len(windows), np.int32)
     series_first = len(state.camp)
-    count = _number_owners(state.links, cells, series_first, known, code, owners)
-    counted: dict[str, Packed] = {name: Packed.of(numbers[k]) for k, name in enumerate(_MEASURED)}
+    count = _number_owners(state.meta, windows, series_first, known, code, owners)
+    packed: dict[str, Packed] = {name: Packed.of(column) for name, column in numbers._asdict().items()}
     return KpiBatch(
         owners=[
             registry.series.key(owner - series_first) if owner >= series_first else _own(registry, owner)
@@ -98,8 +82,8 @@ def _batch(
         owner=Packed.of(code),
         level=Packed.of(kinds // SERIES),
         window=Packed.of(kinds % SERIES),
-        version=Packed.of(numbers[: COUNTERS - 2].sum(axis=0)),
-        **counted,
+        version=Packed.of(numbers.impressions + numbers.clicks + numbers.conversions + numbers.leads),
+        **packed,
     )
 
 

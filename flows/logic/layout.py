@@ -1,11 +1,12 @@
-"""Columns of the state arrays of a campaign shard, and the tuple of arrays that its kernels work on.
+"""The state arrays of a campaign shard: what their rows hold, by name, and the tuple of them that its kernels work on.
 
-Plain numbers and numpy arrays, so that compiled code reaches everything and a snapshot is a copy of memory.
+NumPy records of plain numbers, so that compiled code reaches everything by name (`camp[slot].spent_day`) and a snapshot
+is a copy of memory. Money is in micros of the campaign's currency; times are named `..._ms`, in milliseconds.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,118 +30,210 @@ FAR_MS: Final = 2**62
 # Tiers of tumbling windows.
 TEN, MINUTE, HOUR, DAY = 0, 1, 2, 3
 TEN_MS, MINUTE_MS, HOUR_MS = 10_000, 60_000, 3_600_000
-# Kind of a cell: tier for a campaign's window, 4 + tier for a series' window, TOTAL for all of a campaign since known.
+# Kind of a window: tier for a campaign's, 4 + tier for a series', TOTAL for all of a campaign since known.
 SERIES: Final = 4
 TOTAL: Final = 8
 FREE: Final = -1
 
-# Columns of `camp`, one row a campaign.
-WATERMARK: Final = 0
-# The event time at which Python must look at the campaign: end of day or week, start or end of the campaign.
-BOUNDARY: Final = 1
-# 1 once an event was seen.
-SEEN: Final = 2
-# Clock time by which the watermark still trails the log clock after a jump of that clock.
-BEHIND: Final = 3
-# RUNNING, PAUSED or UNKNOWN (no definition, no decisions).
-STATE: Final = 4
-SPENT_TOTAL: Final = 5
-SPENT_DAY_BEFORE: Final = 6
-SPENT_DAY: Final = 7
-SPENT_DAY_AFTER: Final = 8
-SPENT_WEEK_BEFORE: Final = 9
-SPENT_WEEK: Final = 10
-SPENT_WEEK_AFTER: Final = 11
-BUDGET_TOTAL: Final = 12
-BUDGET_WEEK: Final = 13
-BUDGET_DAY: Final = 14
-DAY_BEFORE_START: Final = 15
-DAY_START: Final = 16
-DAY_END: Final = 17
-DAY_AFTER_END: Final = 18
-WEEK_BEFORE_START: Final = 19
-WEEK_START: Final = 20
-WEEK_END: Final = 21
-# 1 where a day may begin inside an hour (zones with half hours).
-HALF_HOURS: Final = 22
-TOTAL_CELL: Final = 23
-HOME: Final = 24
-# 1 while the live row is older than the state.
-STALE: Final = 25
-CELLS: Final = 26
-# Clock at which the campaign's bidding is looked at next; FAR_MS without a strategy.
-STEP_AT: Final = 27
-# Spend held back for what was won and is not reported yet.
-RESERVE: Final = 28
-# How long the slowest twentieth of costs takes from the auction to the log clock.
-DELAY: Final = 29
-# Of the campaign's last decision.
-SEQUENCE: Final = 30
-CAMP_COLUMNS: Final = 32
-
 RUNNING, PAUSED, UNKNOWN = 1, 0, 2
 
-# Columns of `cells`: counters by event type, money, and the window. One row is one cache line.
-COUNTERS: Final = 6
-SPEND: Final = 4
-REVENUE: Final = 5
-START: Final = 6
-END: Final = 7
+R_co = TypeVar("R_co", covariant=True)
 
-# Columns of `links`.
-OWNER: Final = 0
-KIND: Final = 1
-SKETCH: Final = 2
-SKETCH_USED: Final = 3
-UP_MINUTE: Final = 4
-UP_HOUR: Final = 5
-UP_DAY: Final = 6
-# The campaign's 10 s cell above a series' 10 s cell.
-UP_CAMPAIGN: Final = 7
-DIRTY: Final = 8
-NEXT: Final = 9
-PREV: Final = 10
-# 1 while the sketch holds actors that the windows above have not counted.
-FRESH: Final = 11
-# The campaign's hour above a series' 10 s cell.
-UP_CAMPAIGN_HOUR: Final = 12
-LINK_COLUMNS: Final = 16
 
-# Places in `marks`.
-CELLS_END: Final = 0
-CELLS_FREE: Final = 1
-GROUPS: Final = 2
-BLOCKS_END: Final = 3
-LATE: Final = 4
-# Heads of the free lists of sketch blocks, by binary logarithm of their size.
-BLOCKS_FREE: Final = 8
-MARKS: Final = 16
+class Records(Protocol[R_co]):
+    """An array of records as compiled code sees it: rows with named fields, which mypy knows. See `columns`."""
+
+    def __getitem__(self, row: Int) -> R_co: ...
+
+    def __len__(self) -> int: ...
+
+
+def columns(records: Records[Any]) -> NDArray[np.void]:
+    """The same array as Python sees it: columns by name, slices, rows."""
+    return cast("NDArray[np.void]", records)
+
+
+def _dtype(row: type, number: type[np.integer[Any]], *, room_bytes: int = 0) -> np.dtype[np.void]:
+    """The record of a row's fields, all of one kind of number, and some room behind them."""
+    names = list(row.__annotations__)
+    width = np.dtype(number).itemsize
+    offsets = [width * place for place in range(len(names))]
+    itemsize = width * len(names) + room_bytes
+    fields = {"names": names, "formats": [number] * len(names), "offsets": offsets, "itemsize": itemsize}
+    return np.dtype(fields, align=True)  # type: ignore[call-overload,no-any-return]
+
+
+class CampaignRow:
+    """A campaign."""
+
+    watermark_ms: Int
+    # The event time at which Python must look at the campaign: end of day or week, start or end of the campaign.
+    boundary_ms: Int
+    # 1 once an event was seen.
+    seen: Int
+    # Clock time by which the watermark still trails the log clock after a jump of that clock.
+    behind_ms: Int
+    # RUNNING, PAUSED or UNKNOWN (no definition, no decisions).
+    state: Int
+    spent_total: Int
+    spent_day_before: Int
+    spent_day: Int
+    spent_day_after: Int
+    spent_week_before: Int
+    spent_week: Int
+    spent_week_after: Int
+    # FAR_MS where there is no such budget.
+    budget_total: Int
+    budget_week: Int
+    budget_day: Int
+    day_before_start_ms: Int
+    day_start_ms: Int
+    day_end_ms: Int
+    day_after_end_ms: Int
+    week_before_start_ms: Int
+    week_start_ms: Int
+    week_end_ms: Int
+    # 1 where a day may begin inside an hour (zones with half hours).
+    half_hours: Int
+    # The window of all since the campaign is known.
+    total_window: Int
+    # The partition that its events come in; FREE for a row that is no campaign's.
+    home: Int
+    # 1 while the live row is older than the state.
+    stale: Int
+    # How many windows it has, without those of its series.
+    windows: Int
+    # Clock at which the campaign's bidding is looked at next; FAR_MS without a strategy.
+    step_at_ms: Int
+    # Spend held back for what was won and is not reported yet.
+    reserve: Int
+    # How long the slowest twentieth of costs takes from the auction to the log clock.
+    delay_ms: Int
+    # Of the campaign's last decision.
+    sequence: Int
+
+
+class SeriesRow:
+    """A series: the slot of its campaign (FREE: no series here), and how many windows it has."""
+
+    campaign: Int
+    windows: Int
+
+
+class Counted:
+    """What is counted of events."""
+
+    impressions: Int
+    clicks: Int
+    conversions: Int
+    leads: Int
+    spend: Int
+    revenue: Int
+
+
+class WindowCounters(Counted):
+    """What is counted of a window, and when it is. One row is one cache line."""
+
+    start_ms: Int
+    end_ms: Int
+
+
+class WindowMeta:
+    """Whose a window is, what it is, and which windows are above and beside it; FREE where there is none."""
+
+    # Slot of the campaign or the series.
+    owner: Int
+    kind: Int
+    # Handle of the sketch of its actors (0: none), and how many entries of that are used while it is sparse.
+    sketch: Int
+    sketch_used: Int
+    # Of 10 s windows: the coarser ones of the same owner.
+    up_minute: Int
+    up_hour: Int
+    up_day: Int
+    # Of a series' 10 s windows: the 10 s window and the hour of the campaign.
+    up_campaign: Int
+    up_campaign_hour: Int
+    # 1 while it was not reported since it changed.
+    dirty: Int
+    # 1 while the sketch holds actors that the windows above have not counted.
+    fresh: Int
+    # The owner's list of a tier, newest first.
+    next: Int
+    prev: Int
+
+
+class Group(Counted):
+    """Events of a series' 10 s window that are not yet added to windows, and the row of `recent` that points here."""
+
+    window: Int
+    recent: Int
+
+
+class Recent:
+    """The number of a series' 10 s window, and its group (FREE: none)."""
+
+    number: Int
+    group: Int
+
+
+class Header:
+    """What the pools of windows, groups and sketch blocks have given out."""
+
+    windows_end: Int
+    # How many windows before the end were given back.
+    windows_free: Int
+    groups: Int
+    blocks_end: Int
+    # Late events of the batch at hand.
+    late: Int
+    # Heads of the lists of blocks given back, by binary logarithm of their size; 0: none.
+    blocks_free: NDArray[np.int64]
+
+
+def _counted_dtype(row: type[Counted]) -> np.dtype[np.void]:
+    both = type(row.__name__, (), {"__annotations__": Counted.__annotations__ | row.__annotations__})
+    return _dtype(both, np.int64)
+
+
+CAMPAIGN: Final = _dtype(CampaignRow, np.int64)
+SERIES_ROW: Final = _dtype(SeriesRow, np.int32)
+WINDOW_COUNTERS: Final = _counted_dtype(WindowCounters)
+# One row is one cache line.
+WINDOW_META: Final = _dtype(WindowMeta, np.int32, room_bytes=12)
+GROUP: Final = _counted_dtype(Group)
+RECENT: Final = _dtype(Recent, np.int64)
+# Sizes of sketch blocks are powers of two up to 2^7.
+_BLOCK_SIZES: Final = 8
+HEADER: Final = np.dtype(
+    [(name, np.int64, (_BLOCK_SIZES,) if name == "blocks_free" else ()) for name in Header.__annotations__]
+)
 
 # What one event may need at most; checked before a row is touched.
-CELLS_A_ROW: Final = 12
+WINDOWS_A_ROW: Final = 12
 BLOCKS_A_ROW: Final = 12 * 64
 
 
 class State(NamedTuple):
-    """Arrays of one campaign shard. Rows beyond the ends in `marks` are room to grow."""
+    """Arrays of one campaign shard. Rows beyond the ends in `header` are room to grow."""
 
-    camp: NDArray[np.int64]
-    # Heads of the lists of cells, newest window first: [campaign, tier] and [series, tier].
+    camp: Records[CampaignRow]
+    # Heads of the lists of windows, newest first: [campaign, tier] and [series, tier].
     camp_heads: NDArray[np.int32]
     series_heads: NDArray[np.int32]
-    # Campaign of a series and its number of cells.
-    series: NDArray[np.int32]
-    cells: NDArray[np.int64]
-    links: NDArray[np.int32]
-    free_cells: NDArray[np.int32]
-    # Counters of events not yet added to cells, by (series, 10 s): counters, cell, and the place in `recent`.
-    groups: NDArray[np.int64]
-    # For [series, parity of the 10 s window]: the window's number and its group.
-    recent: NDArray[np.int64]
+    series: Records[SeriesRow]
+    # By number of the window.
+    counters: Records[WindowCounters]
+    meta: Records[WindowMeta]
+    free_windows: NDArray[np.int32]
+    groups: Records[Group]
+    # Two for a series: by parity of the 10 s window's number.
+    recent: Records[Recent]
     # Sketch memory, one array seen as 16-bit entries and as bytes.
     entries: NDArray[np.uint16]
     registers: NDArray[np.uint8]
-    marks: NDArray[np.int64]
+    # One row.
+    header: Records[Header]
 
 
 class Rows(NamedTuple):

@@ -7,11 +7,10 @@ stops: a budget was reached, a day or week began, a campaign started or ended, a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from flows.logic import layout as at
 from flows.logic.arrays import Arrays
@@ -19,7 +18,7 @@ from flows.logic.budgets import BUDGETS, Budget
 from flows.logic.periods import day_bounds, day_from, week_bounds, week_from
 from flows.logic.registry import Registry
 from schemas.campaigns import Campaign, CampaignStatus
-from schemas.control import CampaignRecord, OverrideRecord, decode_control, encode_control
+from schemas.control import CampaignRecord, OverrideRecord
 from schemas.decisions import Decision, Kind, Reason, decision_id
 
 POLICY: Final = "budget-ledger/1"
@@ -61,8 +60,22 @@ class Standing:
 _UNDEFINED: Final = Standing()
 
 
-# A standing in a snapshot: slot, definition, override, reason, limit, period start, changes, budget pause, repeats.
-StandingRow: TypeAlias = tuple[int, bytes, bytes, str, int, int, int, str, int]
+# A campaign's spend by day and by week, from the period before to the one after, in its row of `camp`.
+_SPENT_DAYS: Final = ("spent_day_before", "spent_day", "spent_day_after")
+_SPENT_WEEKS: Final = ("spent_week_before", "spent_week", "spent_week_after")
+
+
+class KeptStanding(msgspec.Struct, kw_only=True):
+    """A standing in a snapshot; the definition is made from its record again."""
+
+    record: CampaignRecord | None
+    override: OverrideRecord | None
+    reason: Reason | None
+    limit_micros: int
+    period_start_ms: int
+    changes: int
+    budget_pause: str
+    repeats: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,58 +102,60 @@ class Ledger:
     def standing(self, slot: int) -> Standing:
         return self.standings.get(slot, _UNDEFINED)
 
-    def _row(self, slot: int) -> NDArray[np.int64]:
-        row: NDArray[np.int64] = self._arrays.state.camp[slot]
-        return row
+    def _row(self, slot: int) -> np.void:
+        return self._arrays.campaign(slot)
+
+    @staticmethod
+    def _clock_ms(row: np.void) -> int:
+        return int(row["watermark_ms"] + row["behind_ms"])
 
     def begin(self, slot: int, watermark_ms: int) -> None:
         """Give a campaign its first periods, around a watermark."""
         row, zone = self._row(slot), self.standing(slot).zone
-        row[at.WATERMARK] = watermark_ms
-        row[at.BEHIND] = 0
+        row["watermark_ms"] = watermark_ms
+        row["behind_ms"] = 0
         start, end = day_bounds(zone, watermark_ms)
-        row[at.DAY_BEFORE_START] = day_bounds(zone, start - 1)[0]
-        row[at.DAY_START], row[at.DAY_END], row[at.DAY_AFTER_END] = start, end, day_from(zone, end)
+        row["day_before_start_ms"] = day_bounds(zone, start - 1)[0]
+        row["day_start_ms"], row["day_end_ms"], row["day_after_end_ms"] = start, end, day_from(zone, end)
         start, end = week_bounds(zone, watermark_ms)
-        row[at.WEEK_BEFORE_START] = week_bounds(zone, start - 1)[0]
-        row[at.WEEK_START], row[at.WEEK_END] = start, end
+        row["week_before_start_ms"] = week_bounds(zone, start - 1)[0]
+        row["week_start_ms"], row["week_end_ms"] = start, end
         self._set_boundary(slot, watermark_ms)
 
     def _set_boundary(self, slot: int, clock_ms: int) -> None:
         row, campaign = self._row(slot), self.standing(slot).campaign
-        bounds = row[[at.DAY_BEFORE_START, at.DAY_START, at.DAY_END]]
-        row[at.HALF_HOURS] = int((bounds % at.HOUR_MS != 0).any())
+        bounds = (row["day_before_start_ms"], row["day_start_ms"], row["day_end_ms"])
+        row["half_hours"] = int(any(bound % at.HOUR_MS != 0 for bound in bounds))
         dates = [] if campaign is None else [campaign.start_ms, campaign.end_ms]
         ahead = [date for date in dates if date is not None and date > clock_ms]
-        row[at.BOUNDARY] = min(int(row[at.DAY_END]), int(row[at.WEEK_END]), *ahead)
+        row["boundary_ms"] = min(int(row["day_end_ms"]), int(row["week_end_ms"]), *ahead)
 
-    def roll(self, slot: int, cause: Cause) -> list[Decision]:
+    def rollover(self, slot: int, cause: Cause) -> list[Decision]:
         """Move a campaign's periods on to its clock, and see whether it runs now."""
         row, zone = self._row(slot), self.standing(slot).zone
-        clock_ms = int(row[at.WATERMARK] + row[at.BEHIND])
+        clock_ms = self._clock_ms(row)
         before = {budget.reason: int(row[budget.spent]) for budget in BUDGETS}
-        if clock_ms - row[at.DAY_END] > _ROLLED_DAYS_MAX * _DAY_MS:
-            watermark, behind = int(row[at.WATERMARK]), int(row[at.BEHIND])
+        if clock_ms - row["day_end_ms"] > _ROLLED_DAYS_MAX * _DAY_MS:
+            watermark_ms, behind_ms = int(row["watermark_ms"]), int(row["behind_ms"])
             self.begin(slot, clock_ms)
-            row[at.WATERMARK], row[at.BEHIND] = watermark, behind
-            row[at.SPENT_DAY_BEFORE : at.SPENT_WEEK_AFTER + 1] = 0
-        while clock_ms >= row[at.DAY_END]:
-            row[at.DAY_BEFORE_START], row[at.DAY_START] = row[at.DAY_START], row[at.DAY_END]
-            row[at.DAY_END] = row[at.DAY_AFTER_END]
-            row[at.DAY_AFTER_END] = day_from(zone, int(row[at.DAY_END]))
-            row[at.SPENT_DAY_BEFORE : at.SPENT_DAY_AFTER] = row[at.SPENT_DAY : at.SPENT_DAY_AFTER + 1]
-            row[at.SPENT_DAY_AFTER] = 0
-        while clock_ms >= row[at.WEEK_END]:
-            row[at.WEEK_BEFORE_START], row[at.WEEK_START] = row[at.WEEK_START], row[at.WEEK_END]
-            row[at.WEEK_END] = week_from(zone, int(row[at.WEEK_END]))
-            row[at.SPENT_WEEK_BEFORE : at.SPENT_WEEK_AFTER] = row[at.SPENT_WEEK : at.SPENT_WEEK_AFTER + 1]
-            row[at.SPENT_WEEK_AFTER] = 0
+            row["watermark_ms"], row["behind_ms"] = watermark_ms, behind_ms
+            for spent in (*_SPENT_DAYS, *_SPENT_WEEKS):
+                row[spent] = 0
+        while clock_ms >= row["day_end_ms"]:
+            row["day_before_start_ms"], row["day_start_ms"] = row["day_start_ms"], row["day_end_ms"]
+            row["day_end_ms"] = row["day_after_end_ms"]
+            row["day_after_end_ms"] = day_from(zone, int(row["day_end_ms"]))
+            _shift(row, _SPENT_DAYS)
+        while clock_ms >= row["week_end_ms"]:
+            row["week_before_start_ms"], row["week_start_ms"] = row["week_start_ms"], row["week_end_ms"]
+            row["week_end_ms"] = week_from(zone, int(row["week_end_ms"]))
+            _shift(row, _SPENT_WEEKS)
         self._set_boundary(slot, clock_ms)
         return self.review(slot, cause, before)
 
-    def tip(self, slot: int, cause: Cause) -> list[Decision]:
+    def budget_reached(self, slot: int, cause: Cause) -> list[Decision]:
         """The pause of a campaign whose event reached a budget."""
-        self._row(slot)[at.STATE] = at.RUNNING
+        self._row(slot)["state"] = at.RUNNING
         return self.review(slot, cause, None)
 
     def define(self, slot: int, record: CampaignRecord) -> list[Decision]:
@@ -159,13 +174,13 @@ class Ledger:
             strict=True,
         ):
             row[budget.limit] = at.FAR_MS if limit is None else limit
-        if row[at.STATE] == at.UNKNOWN:
-            row[at.STATE] = at.RUNNING
-        clock_ms = int(row[at.WATERMARK] + row[at.BEHIND])
-        if row[at.SEEN] == 0:
+        if row["state"] == at.UNKNOWN:
+            row["state"] = at.RUNNING
+        clock_ms = self._clock_ms(row)
+        if row["seen"] == 0:
             self.begin(slot, clock_ms)
         else:
-            row[at.DAY_AFTER_END] = day_from(campaign.time_zone, int(row[at.DAY_END]))
+            row["day_after_end_ms"] = day_from(campaign.time_zone, int(row["day_end_ms"]))
             self._set_boundary(slot, clock_ms)
         return self.review(slot, Cause(clock_ms, person=True), None)
 
@@ -177,7 +192,7 @@ class Ledger:
         elif record.action in ("resume", "lift"):
             standing.override = None
         row = self._row(slot)
-        return self.review(slot, Cause(int(row[at.WATERMARK] + row[at.BEHIND]), person=True), None)
+        return self.review(slot, Cause(self._clock_ms(row), person=True), None)
 
     def limit(self, slot: int, budget: Budget) -> int | None:
         """The budget in force, in micros; None without one."""
@@ -189,11 +204,11 @@ class Ledger:
         row = self._row(slot)
         for budget, limit in limits.items():
             row[budget.limit] = limit
-        return self.review(slot, Cause(int(row[at.WATERMARK] + row[at.BEHIND]), person=True), None)
+        return self.review(slot, Cause(self._clock_ms(row), person=True), None)
 
     def runs(self, slot: int) -> bool:
         """Whether the campaign may deliver."""
-        return bool(self._row(slot)[at.STATE] == at.RUNNING)
+        return bool(self._row(slot)["state"] == at.RUNNING)
 
     def hold(self, slot: int) -> Reason | None:
         """Why the campaign must not run now; None when it may."""
@@ -203,36 +218,36 @@ class Ledger:
             return None
         if standing.override is not None or campaign.status is not CampaignStatus.ACTIVE:
             return Reason.PAUSED_BY_PERSON
-        clock_ms = int(row[at.WATERMARK] + row[at.BEHIND])
+        clock_ms = self._clock_ms(row)
         if campaign.start_ms is not None and clock_ms < campaign.start_ms:
             return Reason.NOT_STARTED
         if campaign.end_ms is not None and clock_ms >= campaign.end_ms:
             return Reason.ENDED
         return next(
-            (budget.reason for budget in BUDGETS if row[budget.spent] + row[at.RESERVE] >= row[budget.limit]), None
+            (budget.reason for budget in BUDGETS if row[budget.spent] + row["reserve"] >= row[budget.limit]), None
         )
 
     def review(self, slot: int, cause: Cause, before: dict[Reason, int] | None) -> list[Decision]:
         """Pause or resume where what is differs from what must be; `before` is what was spent when periods ended."""
         row = self._row(slot)
-        if row[at.STATE] == at.UNKNOWN:
+        if row["state"] == at.UNKNOWN:
             return []
         standing = self.standing(slot)
         hold = self.hold(slot)
-        running = row[at.STATE] == at.RUNNING
-        row[at.STATE] = at.RUNNING if hold is None else at.PAUSED
+        running = row["state"] == at.RUNNING
+        row["state"] = at.RUNNING if hold is None else at.PAUSED
         if running == (hold is None):
             self._note(standing, row, hold)
             return []
         standing.changes += 1
-        row[at.STALE] = 1
+        row["stale"] = 1
         if hold is not None:
             self._note(standing, row, hold)
             return [self._pause(slot, hold, cause)]
         held, standing.reason = standing.reason, None
         return [self._resume(slot, held, cause, before)]
 
-    def _note(self, standing: Standing, row: NDArray[np.int64], hold: Reason | None) -> None:
+    def _note(self, standing: Standing, row: np.void, hold: Reason | None) -> None:
         if hold is standing.reason:
             return
         standing.reason = hold
@@ -241,8 +256,8 @@ class Ledger:
             standing.limit_micros = int(row[budget.limit])
             standing.period_start_ms = self._period_start(budget, row)
 
-    def _period_start(self, budget: Budget, row: NDArray[np.int64]) -> int:
-        return 0 if budget.start < 0 else int(row[budget.start])
+    def _period_start(self, budget: Budget, row: np.void) -> int:
+        return 0 if budget.start is None else int(row[budget.start])
 
     def _pause(self, slot: int, reason: Reason, cause: Cause) -> Decision:
         standing, row = self.standing(slot), self._row(slot)
@@ -317,50 +332,57 @@ class Ledger:
             cause_event=cause.event,
         )
 
-    def snapshot(self) -> list[StandingRow]:
-        """One row a campaign: its records as they came, and why it is paused."""
-        return [
-            (
-                slot,
-                b"" if s.record is None else encode_control(s.record),
-                b"" if s.override is None else encode_control(s.override),
-                "" if s.reason is None else s.reason.value,
-                s.limit_micros,
-                s.period_start_ms,
-                s.changes,
-                s.budget_pause,
-                s.repeats,
-            )
-            for slot, s in self.standings.items()
-        ]
+    def snapshot(self) -> list[tuple[int, bytes]]:
+        """Slot and packed `KeptStanding` of each campaign that people set something for."""
+        return [(slot, msgspec.msgpack.encode(_kept(standing))) for slot, standing in self.standings.items()]
 
-    def load(self, rows: list[StandingRow]) -> None:
+    def load(self, rows: list[tuple[int, bytes]]) -> None:
         """Take the rows of a snapshot."""
-        for slot, record, override, reason, limit_micros, period_start_ms, changes, budget_pause, repeats in rows:
-            standing = Standing(
-                limit_micros=limit_micros,
-                period_start_ms=period_start_ms,
-                changes=changes,
-                budget_pause=budget_pause,
-                repeats=repeats,
-            )
-            if record:
-                standing.record = msgspec.convert(decode_control(record), CampaignRecord)
-                standing.campaign = standing.record.definition()
-            if override:
-                standing.override = msgspec.convert(decode_control(override), OverrideRecord)
-            standing.reason = Reason(reason) if reason else None
-            self.standings[slot] = standing
+        for slot, packed in rows:
+            self.standings[slot] = _standing_of(msgspec.msgpack.decode(packed, type=KeptStanding))
 
 
-def _in_flight(spent: int, limit: int, row: NDArray[np.int64]) -> dict[str, Any]:
+def _kept(standing: Standing) -> KeptStanding:
+    return KeptStanding(
+        record=standing.record,
+        override=standing.override,
+        reason=standing.reason,
+        limit_micros=standing.limit_micros,
+        period_start_ms=standing.period_start_ms,
+        changes=standing.changes,
+        budget_pause=standing.budget_pause,
+        repeats=standing.repeats,
+    )
+
+
+def _standing_of(kept: KeptStanding) -> Standing:
+    return Standing(
+        record=kept.record,
+        campaign=None if kept.record is None else kept.record.definition(),
+        override=kept.override,
+        reason=kept.reason,
+        limit_micros=kept.limit_micros,
+        period_start_ms=kept.period_start_ms,
+        changes=kept.changes,
+        budget_pause=kept.budget_pause,
+        repeats=kept.repeats,
+    )
+
+
+def _shift(row: np.void, spent: tuple[str, str, str]) -> None:
+    """A period has ended: what was spent in the next one is now this one's."""
+    before, now, after = spent
+    row[before], row[now], row[after] = row[now], row[after], 0
+
+
+def _in_flight(spent: int, limit: int, row: np.void) -> dict[str, Any]:
     """The estimate that a pause came early by, and the overspend that it leaves if it is right."""
-    reserve = int(row[at.RESERVE])
+    reserve = int(row["reserve"])
     if reserve == 0:
         return {}
     return {
         "in_flight_micros": reserve,
-        "reporting_delay_ms": int(row[at.DELAY]),
+        "reporting_delay_ms": int(row["delay_ms"]),
         "overspend_bound_micros": max(0, spent + reserve - limit),
     }
 

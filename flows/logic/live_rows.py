@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.logic import layout as at
 from flows.logic.arrays import Arrays
 from flows.logic.budgets import budget_states
-from flows.logic.harvest import MEASURES, NEWEST, REACH, ROLLING, SECTIONS, TODAY, TOTALS, measure_live
+from flows.logic.harvest import LiveNumbers, measure_live
 from flows.logic.ledger import Ledger
 from flows.logic.registry import Registry
 from schemas.decisions import Reason
@@ -54,33 +53,60 @@ class LivePace:
         return not 0 <= read_ms - self._last_ms < self._wait_ms
 
 
-def _counters(section: list[int]) -> Counters:
-    return Counters(
-        impressions=section[0],
-        clicks=section[1],
-        conversions=section[2],
-        leads=section[3],
-        spend_micros=section[at.SPEND],
-        revenue_micros=section[at.REVENUE],
-        reach=section[REACH],
-    )
+class _Numbers(NamedTuple):
+    """A row of `harvest.MEASURE` in Python."""
+
+    impressions: int
+    clicks: int
+    conversions: int
+    leads: int
+    spend_micros: int
+    revenue_micros: int
+    reach: int
+    window_start_ms: int
+    window_end_ms: int
+
+    @property
+    def counters(self) -> Counters:
+        return Counters(
+            impressions=self.impressions,
+            clicks=self.clicks,
+            conversions=self.conversions,
+            leads=self.leads,
+            spend_micros=self.spend_micros,
+            revenue_micros=self.revenue_micros,
+            reach=self.reach,
+        )
+
+
+class _LiveRow(NamedTuple):
+    """A row of each of `harvest.LiveNumbers`."""
+
+    today: _Numbers
+    total: _Numbers
+    rolling_1m: _Numbers
+    rolling_5m: _Numbers
+    rolling_1h: _Numbers
+    rolling_24h: _Numbers
+    newest: _Numbers
+    previous: _Numbers
 
 
 def live_rows(
     arrays: Arrays, registry: Registry, ledger: Ledger, campaigns: NDArray[np.int64], now_ms: int
 ) -> list[CampaignLive]:
     """The rows of campaigns; all windows must be flushed."""
-    numbers = np.zeros((len(campaigns), SECTIONS, MEASURES), np.int64)
+    numbers = LiveNumbers.room(len(campaigns))
     measure_live(arrays.state, campaigns, numbers)
-    rows = arrays.state.camp[campaigns].tolist()
+    rows = zip(*(map(_Numbers._make, section.tolist()) for section in numbers), strict=True)
     return [
-        _live_row(registry, ledger, slot, row, sections, now_ms)
-        for slot, row, sections in zip(campaigns.tolist(), rows, numbers.tolist(), strict=True)
+        _live_row(registry, ledger, slot, arrays.campaign(slot), _LiveRow(*row), now_ms)
+        for slot, row in zip(campaigns.tolist(), rows, strict=True)
     ]
 
 
 def _live_row(
-    registry: Registry, ledger: Ledger, slot: int, row: list[int], sections: list[list[int]], now_ms: int
+    registry: Registry, ledger: Ledger, slot: int, camp: np.void, shown: _LiveRow, now_ms: int
 ) -> CampaignLive:
     key, standing = registry.campaigns.key(slot), ledger.standing(slot)
     campaign, reason = standing.campaign, standing.reason
@@ -90,6 +116,7 @@ def _live_row(
         state = "active"
     else:
         state = _STATES.get(reason, "paused")
+    rolling = (shown.rolling_1m, shown.rolling_5m, shown.rolling_1h, shown.rolling_24h)
     return CampaignLive(
         org_id=key.org_id,
         campaign_id=key.campaign_id,
@@ -99,11 +126,11 @@ def _live_row(
         state=state,
         state_reason=None if reason is None else reason.value,
         version=standing.version,
-        watermark_ms=row[at.WATERMARK],
+        watermark_ms=int(camp["watermark_ms"]),
         now_ms=now_ms,
-        today=_counters(sections[TODAY]),
-        total=_counters(sections[TOTALS]),
-        rolling={name: _counters(sections[ROLLING + k]) for k, name in enumerate(ROLLING_MS)},
-        windows=[(section[REACH + 1], _counters(section)) for section in sections[NEWEST:]],
-        budgets=[] if campaign is None else budget_states(row),
+        today=shown.today.counters,
+        total=shown.total.counters,
+        rolling={name: numbers.counters for name, numbers in zip(ROLLING_MS, rolling, strict=True)},
+        windows=[(numbers.window_start_ms, numbers.counters) for numbers in (shown.newest, shown.previous)],
+        budgets=[] if campaign is None else budget_states(camp),
     )

@@ -10,7 +10,7 @@ from bidding.guard import Breaker
 from flows.logic.budgets import DAY, TOTAL
 from flows.logic.ledger import Ledger
 from flows.logic.registry import Registry
-from flows.logic.steering import Made, Steering
+from flows.logic.steering import BiddingState, Made
 from schemas.campaigns import Bidding, Strategy
 from schemas.control import DecisionWordRecord, OverrideRecord
 from schemas.decisions import Decision, Kind, Mode, Reason, decision_id
@@ -36,7 +36,7 @@ class Words:
 
     # -- bids ---------------------------------------------------------------------------------------------------
 
-    def first_bid(self, slot: int, steering: Steering, bidding: Bidding, clock_ms: int) -> list[Decision]:
+    def first_bid(self, slot: int, steering: BiddingState, bidding: Bidding, clock_ms: int) -> list[Decision]:
         """Send the first bid of a strategy out, and each new one of a definition that sets the bid itself."""
         controller = steering.controller
         assert controller is not None
@@ -60,7 +60,7 @@ class Words:
                        {"bid_micros": bid}, {})
         ]  # fmt: skip
 
-    def override(self, slot: int, steering: Steering, record: OverrideRecord, clock_ms: int) -> list[Decision]:
+    def override(self, slot: int, steering: BiddingState, record: OverrideRecord, clock_ms: int) -> list[Decision]:
         """`set_bid` holds until `lift`; a manual bid then goes back to the definition's."""
         steering.word_version = max(steering.word_version, record.version)
         campaign = self._ledger.standing(slot).campaign
@@ -82,7 +82,7 @@ class Words:
 
     # -- words on decisions -------------------------------------------------------------------------------------
 
-    def say(self, slot: int, steering: Steering, record: DecisionWordRecord, clock_ms: int) -> list[Decision]:
+    def say(self, slot: int, steering: BiddingState, record: DecisionWordRecord, clock_ms: int) -> list[Decision]:
         """What follows from a word; a word on a decision that is not remembered changes nothing."""
         match record.word:
             case "approve":
@@ -95,7 +95,7 @@ class Words:
             case _:
                 return []
 
-    def _approve(self, slot: int, steering: Steering, record: DecisionWordRecord, clock_ms: int) -> list[Decision]:
+    def _approve(self, slot: int, steering: BiddingState, record: DecisionWordRecord, clock_ms: int) -> list[Decision]:
         """The recommended change as a decision that acts, from what is in force now."""
         wanted = steering.recommended(record.decision_id)
         if wanted is None:
@@ -111,13 +111,13 @@ class Words:
         decision.expected = wanted.expected
         return [decision, *self._apply(slot, steering, kind, wanted.after)]
 
-    def _reject(self, steering: Steering, record: DecisionWordRecord, clock_ms: int) -> None:
+    def _reject(self, steering: BiddingState, record: DecisionWordRecord, clock_ms: int) -> None:
         """The change is not proposed again for a while, counted from the word."""
         rejected = steering.recommended(record.decision_id)
         if rejected is not None:
             steering.reject(rejected, clock_ms)
 
-    def _undo(self, slot: int, steering: Steering, record: DecisionWordRecord, clock_ms: int) -> list[Decision]:
+    def _undo(self, slot: int, steering: BiddingState, record: DecisionWordRecord, clock_ms: int) -> list[Decision]:
         """The decision that puts back what an earlier one changed, however many came since."""
         made = steering.made(record.decision_id)
         if made is None or any(value is None for value in made.before.values()):
@@ -134,7 +134,7 @@ class Words:
         decision = self._made(slot, steering, kind, Reason.UNDO, key, clock_ms, before, after, inputs)
         return [decision, *self._apply(slot, steering, kind, after)]
 
-    def _hold(self, steering: Steering, made: Made, clock_ms: int) -> None:
+    def _hold(self, steering: BiddingState, made: Made, clock_ms: int) -> None:
         """Keep automation off what it did and a person undid; undoing a person's own word lets it go on."""
         if made.kind == Kind.SET_BID and made.reason == Reason.MANUAL_OVERRIDE:
             steering.overridden = False
@@ -144,7 +144,7 @@ class Words:
             steering.held = steering.held | {made.kind: clock_ms + UNDO_HOLD_MS}
 
     def _undo_state(
-        self, slot: int, steering: Steering, record: DecisionWordRecord, made: Made, kind: Kind
+        self, slot: int, steering: BiddingState, record: DecisionWordRecord, made: Made, kind: Kind
     ) -> list[Decision]:
         """Pause, or take a person's pause away: the ledger has the last word, so nothing spends past a budget."""
         if kind is Kind.RESUME and made.reason not in (Reason.PAUSED_BY_PERSON, Reason.UNDO):
@@ -174,7 +174,7 @@ class Words:
 
     # -- making -------------------------------------------------------------------------------------------------
 
-    def _in_force(self, slot: int, steering: Steering, kind: Kind, fields: dict[str, Any]) -> dict[str, Any]:
+    def _in_force(self, slot: int, steering: BiddingState, kind: Kind, fields: dict[str, Any]) -> dict[str, Any]:
         """What the fields of a decision are now."""
         if kind is Kind.SET_BUDGET:
             return {field: self._ledger.limit(slot, _BUDGET_FIELDS[field]) for field in fields}
@@ -183,7 +183,7 @@ class Words:
             return {"automation": "halted" if halted else "running"}
         return steering.in_force(kind)
 
-    def _apply(self, slot: int, steering: Steering, kind: Kind, after: dict[str, Any]) -> list[Decision]:
+    def _apply(self, slot: int, steering: BiddingState, kind: Kind, after: dict[str, Any]) -> list[Decision]:
         """What a change does beside being decided."""
         if kind is Kind.SET_BUDGET:
             decisions = self._ledger.set_limits(slot, {_BUDGET_FIELDS[f]: int(v) for f, v in after.items()})
@@ -200,7 +200,7 @@ class Words:
     def _made(
         self,
         slot: int,
-        steering: Steering,
+        steering: BiddingState,
         kind: Kind,
         reason: Reason,
         key: tuple[str | int, ...],

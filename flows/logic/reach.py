@@ -20,7 +20,7 @@ from numba.cpython.unsafe.numbers import trailing_zeros
 from numpy.typing import NDArray
 
 from flows.logic.bare import inlined
-from flows.logic.layout import BLOCKS_END, BLOCKS_FREE, SKETCH, SKETCH_USED, Hash, Int
+from flows.logic.layout import Hash, Header, Int, Records, WindowMeta
 from schemas.decode.kernel import kernel
 
 SMALL: Final = 256
@@ -37,7 +37,8 @@ _BLOCK: Final = 8
 Entries: TypeAlias = NDArray[np.uint16]
 Registers: TypeAlias = NDArray[np.uint8]
 Words: TypeAlias = NDArray[np.int64]
-Links: TypeAlias = NDArray[np.int32]
+Meta: TypeAlias = Records[WindowMeta]
+HeaderRow: TypeAlias = Records[Header]
 _ALPHA: Final = 1 / (2 * math.log(2))
 
 
@@ -66,33 +67,33 @@ def _size_log(kind: Int) -> Int:
 
 
 @kernel
-def _take_blocks(entries: Entries, marks: Words, kind: Int) -> Int:
+def _take_blocks(entries: Entries, header: HeaderRow, kind: Int) -> Int:
     """A handle to zeroed memory for the class; the caller has seen to the room."""
     size_log = _size_log(kind)
-    block = marks[BLOCKS_FREE + size_log]
+    block = header[0].blocks_free[size_log]
     if block == 0:
-        block = marks[BLOCKS_END]
-        marks[BLOCKS_END] = block + (1 << size_log)
+        block = header[0].blocks_end
+        header[0].blocks_end = block + (1 << size_log)
     else:
         at = block * _BLOCK
-        marks[BLOCKS_FREE + size_log] = np.int64(entries[at]) | (np.int64(entries[at + 1]) << 16)
+        header[0].blocks_free[size_log] = np.int64(entries[at]) | (np.int64(entries[at + 1]) << 16)
     for at in range(block * _BLOCK, (block + (1 << size_log)) * _BLOCK):
         entries[at] = 0
     return (block << 4) | kind
 
 
 @kernel
-def drop_sketch(links: Links, entries: Entries, marks: Words, cell: Int) -> None:
-    """Give the memory of a cell's sketch back."""
-    handle = np.int64(links[cell, SKETCH])
+def drop_sketch(meta: Meta, entries: Entries, header: HeaderRow, window: Int) -> None:
+    """Give the memory of a window's sketch back."""
+    handle = np.int64(meta[window].sketch)
     if handle != 0:
         size_log = _size_log(handle & 15)
         at = (handle >> 4) * _BLOCK
-        head = marks[BLOCKS_FREE + size_log]
+        head = header[0].blocks_free[size_log]
         entries[at] = head & 0xFFFF
         entries[at + 1] = head >> 16
-        marks[BLOCKS_FREE + size_log] = handle >> 4
-        links[cell, SKETCH] = 0
+        header[0].blocks_free[size_log] = handle >> 4
+        meta[window].sketch = 0
 
 
 @inlined
@@ -109,14 +110,14 @@ def _sparse_slot(entries: Entries, handle: Int, register: Int) -> Int:
 
 
 @kernel
-def _enlarge(links: Links, entries: Entries, registers: Registers, marks: Words, cell: Int, size: Int) -> None:
+def _enlarge(meta: Meta, entries: Entries, registers: Registers, header: HeaderRow, window: Int, size: Int) -> None:
     """Move a full sparse sketch into twice the room, or one byte a register."""
-    old = np.int64(links[cell, SKETCH])
+    old = np.int64(meta[window].sketch)
     kind: Int = (old & 15) + 1
     dense = (8 << kind) >= size // 2
     if dense:
         kind = DENSE_SMALL if size == SMALL else DENSE_LARGE
-    new = _take_blocks(entries, marks, kind)
+    new = _take_blocks(entries, header, kind)
     base = (old >> 4) * _BLOCK
     for at in range(base, base + (8 << (old & 15))):
         entry = np.int64(entries[at])
@@ -124,20 +125,27 @@ def _enlarge(links: Links, entries: Entries, registers: Registers, marks: Words,
             registers[(new >> 4) * 2 * _BLOCK + (entry >> 6)] = entry & 63
         elif entry != 0:
             entries[_sparse_slot(entries, new, entry >> 6)] = entry
-    drop_sketch(links, entries, marks, cell)
-    links[cell, SKETCH] = new
+    drop_sketch(meta, entries, header, window)
+    meta[window].sketch = new
 
 
 @kernel
 def _raise_sparse(
-    links: Links, entries: Entries, registers: Registers, marks: Words, cell: Int, register: Int, rank: Int, size: Int
+    meta: Meta,
+    entries: Entries,
+    registers: Registers,
+    header: HeaderRow,
+    window: Int,
+    register: Int,
+    rank: Int,
+    size: Int,
 ) -> bool:
     """Raise one register of a sketch that is empty or sparse; False when it was as high."""
-    handle: Int = np.int64(links[cell, SKETCH])
+    handle: Int = np.int64(meta[window].sketch)
     if handle == 0:
-        handle = _take_blocks(entries, marks, 0)
-        links[cell, SKETCH] = handle
-        links[cell, SKETCH_USED] = 0
+        handle = _take_blocks(entries, header, 0)
+        meta[window].sketch = handle
+        meta[window].sketch_used = 0
     place = _sparse_slot(entries, handle, register)
     entry = np.int64(entries[place])
     if entry != 0:
@@ -146,22 +154,22 @@ def _raise_sparse(
         entries[place] = (register << 6) | rank
         return True
     entries[place] = (register << 6) | rank
-    used = links[cell, SKETCH_USED] + 1
-    links[cell, SKETCH_USED] = used
+    used = meta[window].sketch_used + 1
+    meta[window].sketch_used = used
     if used * 4 >= (8 << (handle & 15)) * 3:
-        _enlarge(links, entries, registers, marks, cell, size)
+        _enlarge(meta, entries, registers, header, window, size)
     return True
 
 
 @inlined
 def add_actor(
-    links: Links, entries: Entries, registers: Registers, marks: Words, cell: Int, h: Hash, size: Int
+    meta: Meta, entries: Entries, registers: Registers, header: HeaderRow, window: Int, h: Hash, size: Int
 ) -> bool:
-    """Count an actor in a cell whose sketch has `size` registers; False when the sketch is as before."""
+    """Count an actor in a window whose sketch has `size` registers; False when the sketch is as before."""
     register, rank = np.int64(h) & (size - 1), rank_of(h)
-    handle = np.int64(links[cell, SKETCH])
+    handle = np.int64(meta[window].sketch)
     if (handle & 15) < DENSE_SMALL:
-        return _raise_sparse(links, entries, registers, marks, cell, register, rank, size)
+        return _raise_sparse(meta, entries, registers, header, window, register, rank, size)
     at = (handle >> 4) * 2 * _BLOCK + register
     if registers[at] >= rank:
         return False
@@ -171,13 +179,13 @@ def add_actor(
 
 @kernel
 def merge_up(
-    links: Links, entries: Entries, registers: Registers, marks: Words, lower: Int, upper: Int, size: Int
+    meta: Meta, entries: Entries, registers: Registers, header: HeaderRow, lower: Int, upper: Int, size: Int
 ) -> None:
-    """Count everybody that a cell has met in the cell of a coarser window, both of `size` registers."""
-    handle = np.int64(links[lower, SKETCH])
+    """Count everybody that a window has met in the window of a coarser window, both of `size` registers."""
+    handle = np.int64(meta[lower].sketch)
     if handle == 0:
         return
-    target = np.int64(links[upper, SKETCH])
+    target = np.int64(meta[upper].sketch)
     base = (handle >> 4) * _BLOCK
     if (handle & 15) < DENSE_SMALL:
         for at in range(base, base + (8 << (handle & 15))):
@@ -186,15 +194,15 @@ def merge_up(
                 place = (target >> 4) * 2 * _BLOCK + (entry >> 6)
                 registers[place] = max(registers[place], entry & 63)
             elif entry != 0:
-                _raise_sparse(links, entries, registers, marks, upper, entry >> 6, entry & 63, size)
-                target = np.int64(links[upper, SKETCH])
+                _raise_sparse(meta, entries, registers, header, upper, entry >> 6, entry & 63, size)
+                target = np.int64(meta[upper].sketch)
         return
-    while (np.int64(links[upper, SKETCH]) & 15) < DENSE_SMALL:
-        if links[upper, SKETCH] == 0:
-            links[upper, SKETCH] = _take_blocks(entries, marks, DENSE_SMALL if size == SMALL else DENSE_LARGE)
+    while (np.int64(meta[upper].sketch) & 15) < DENSE_SMALL:
+        if meta[upper].sketch == 0:
+            meta[upper].sketch = _take_blocks(entries, header, DENSE_SMALL if size == SMALL else DENSE_LARGE)
         else:
-            _enlarge(links, entries, registers, marks, upper, size)
-    _raise_all(registers, (np.int64(links[upper, SKETCH]) >> 4) * 2 * _BLOCK, 2 * base, size)
+            _enlarge(meta, entries, registers, header, upper, size)
+    _raise_all(registers, (np.int64(meta[upper].sketch) >> 4) * 2 * _BLOCK, 2 * base, size)
 
 
 @kernel
@@ -206,9 +214,9 @@ def _raise_all(registers: Registers, target: Int, source: Int, size: Int) -> Non
 
 
 @kernel
-def merge_into(links: Links, entries: Entries, registers: Registers, cell: Int, out: Registers) -> None:
-    """Raise the registers of `out` to those of the cell's sketch; as long as the sketch's number of registers."""
-    handle = np.int64(links[cell, SKETCH])
+def merge_into(meta: Meta, entries: Entries, registers: Registers, window: Int, out: Registers) -> None:
+    """Raise the registers of `out` to those of the window's sketch; as long as the sketch's number of registers."""
+    handle = np.int64(meta[window].sketch)
     if handle == 0:
         return
     kind = handle & 15

@@ -14,7 +14,7 @@ from flows.logic import layout as at
 from flows.logic.arrays import Arrays
 from flows.logic.budgets import DAY
 from flows.logic.registry import OTHER, Registry
-from flows.logic.steering import Steering, same_change
+from flows.logic.steering import BiddingState, same_change
 from schemas.decisions import Effect, Kind, Reason
 
 BEAT_MS: Final = 600_000
@@ -35,15 +35,16 @@ def segments_of_day(
 
     Impressions and clicks, or clicks and conversions; from the day windows of their series, which must be flushed.
     """
-    s = arrays.state
+    s, counters = arrays.state, at.columns(arrays.state.counters)
     wanted = np.zeros(arrays.campaigns, np.bool_)
     wanted[slots] = True
-    owner = s.series[: arrays.series, 0]
+    owner = arrays.series_used()["campaign"]
     rows = np.flatnonzero((owner >= 0) & wanted[owner])
-    cells = s.series_heads[rows, at.DAY]
-    today = (cells >= 0) & (s.cells[cells, at.START] == s.camp[owner[rows], at.DAY_START])
-    given, came = (1, 2) if counts_conversions else (0, 1)
-    counted = s.cells[cells[today]][:, [given, came]].tolist()
+    windows = s.series_heads[rows, at.DAY]
+    today = (windows >= 0) & (counters["start_ms"][windows] == arrays.campaigns_used()["day_start_ms"][owner[rows]])
+    given, came = ("clicks", "conversions") if counts_conversions else ("impressions", "clicks")
+    of_today = windows[today]
+    counted = zip(counters[given][of_today].tolist(), counters[came][of_today].tolist(), strict=True)
     found: dict[int, dict[str, list[float]]] = {slot: defaultdict(lambda: [0.0, 0.0]) for slot in slots}
     for series, (exposure, events) in zip(rows[today].tolist(), counted, strict=True):
         key = registry.series.key(series)
@@ -58,7 +59,7 @@ def segments_of_day(
     }
 
 
-def follow_day(steering: Steering, day_start_ms: int, today: Segments) -> None:
+def follow_day(steering: BiddingState, day_start_ms: int, today: Segments) -> None:
     """Take over today's segments so far; yesterday's last look joins the past when a day begins."""
     if day_start_ms > steering.segment_day_ms:
         steering.segments = _joined(steering.segments, steering.segments_today, _KEPT_A_DAY)
@@ -75,7 +76,7 @@ def _joined(past: Segments, today: Segments, kept: float) -> Segments:
     return joined
 
 
-def modifiers_now(steering: Steering) -> dict[str, float]:
+def modifiers_now(steering: BiddingState) -> dict[str, float]:
     """The modifiers that all days together call for, dimension by dimension."""
     known = _joined(steering.segments, steering.segments_today, 1.0)
     modifiers: dict[str, float] = {}
@@ -86,7 +87,7 @@ def modifiers_now(steering: Steering) -> dict[str, float]:
     return modifiers
 
 
-def modifier_proposals(steering: Steering, clock_ms: int, step: int) -> list[Proposal]:
+def modifier_proposals(steering: BiddingState, clock_ms: int, step: int) -> list[Proposal]:
     """Set the modifiers where they differ from those in force by enough to matter."""
     wanted = modifiers_now(steering)
     if same_change(wanted, steering.modifiers):
@@ -107,13 +108,13 @@ def modifier_proposals(steering: Steering, clock_ms: int, step: int) -> list[Pro
 
 
 def portfolio_proposals(
-    members: list[tuple[str, Steering, list[int]]], outcome: str, clock_ms: int
+    members: list[tuple[str, BiddingState, np.void]], outcome: str, clock_ms: int
 ) -> dict[str, Proposal]:
     """Daily budgets to move between campaigns of a portfolio, by campaign; `members` have id, state and row."""
     asked = [
         Member(
             campaign_id=campaign_id,
-            budget_micros=row[DAY.limit],
+            budget_micros=int(row[DAY.limit]),
             spend_micros=round(steering.week_spend),
             events=steering.week_events,
             limited=_is_limited(row),
@@ -144,8 +145,8 @@ def _proposal(move: Move, found: Reallocation, outcome: str, clock_ms: int, step
     )
 
 
-def _is_limited(row: list[int]) -> bool:
+def _is_limited(row: np.void) -> bool:
     """Whether the campaign spends its daily budget: today it is at least nine tenths of the way that the clock is."""
-    day_ms = max(row[at.DAY_END] - row[at.DAY_START], 1)
-    gone = min(max((row[at.WATERMARK] + row[at.BEHIND] - row[at.DAY_START]) / day_ms, 0.0), 1.0)
-    return row[DAY.spent] + row[at.RESERVE] >= 0.9 * gone * row[DAY.limit]
+    day_ms = max(int(row["day_end_ms"] - row["day_start_ms"]), 1)
+    gone = min(max(int(row["watermark_ms"] + row["behind_ms"] - row["day_start_ms"]) / day_ms, 0.0), 1.0)
+    return bool(row[DAY.spent] + row["reserve"] >= 0.9 * gone * int(row[DAY.limit]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -22,7 +22,7 @@ _SAME_SHARE: Final = 0.1
 _FAR_MS: Final = 2**62
 
 
-class Made(msgspec.Struct, array_like=True):
+class Made(msgspec.Struct):
     """A decision that took effect, as far as undoing it needs."""
 
     decision_id: str
@@ -34,14 +34,29 @@ class Made(msgspec.Struct, array_like=True):
     approved: str = ""
 
 
-class Proposed(msgspec.Struct, array_like=True):
+class Proposed(msgspec.Struct):
     """What was last proposed of a kind in a mode that does not act."""
 
     after: dict[str, Any]
     ts_ms: int
 
 
-class Steering(msgspec.Struct, array_like=True):
+class Counted(NamedTuple):
+    """A campaign's counters since it is known."""
+
+    impressions: int = 0
+    clicks: int = 0
+    conversions: int = 0
+    leads: int = 0
+    spend_micros: int = 0
+    revenue_micros: int = 0
+
+    def since(self, before: Counted) -> Counted:
+        """What was added, at least 0."""
+        return Counted(*(max(now - then, 0) for now, then in zip(self, before, strict=True)))
+
+
+class BiddingState(msgspec.Struct):
     """State of bidding for one campaign; `controller` is None without a strategy.
 
     `word_version` is the newest override that was heard, `counted` the campaign's counters at the last step, and `held`
@@ -58,7 +73,7 @@ class Steering(msgspec.Struct, array_like=True):
     overridden: bool = False
     word_version: int = 0
     held: dict[str, int] = {}
-    counted: list[int] = msgspec.field(default_factory=lambda: [0] * 6)
+    counted: Counted = Counted()
     was_paused: bool = False
     # When a budget paused it with spend under way, and the total spend at that moment.
     pause_ms: int | None = None

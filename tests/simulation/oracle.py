@@ -108,13 +108,13 @@ class Oracle:
         for key, row in self._rows():
             mine = [event for event in self._counted if event.key == key]
             total = sum(event.cost_micros for event in mine)
-            assert row[at.SPENT_TOTAL] == total, f"{key}: the ledger says {row[at.SPENT_TOTAL]} was spent, not {total}"
-            day = sum(e.cost_micros for e in mine if row[at.DAY_START] <= e.ts_ms < row[at.DAY_END])
-            assert row[at.SPENT_DAY] == day, f"{key}: the ledger says {row[at.SPENT_DAY]} was spent today, not {day}"
+            assert row["spent_total"] == total, f"{key}: the ledger says {row['spent_total']} was spent, not {total}"
+            day = sum(e.cost_micros for e in mine if row["day_start_ms"] <= e.ts_ms < row["day_end_ms"])
+            assert row["spent_day"] == day, f"{key}: the ledger says {row['spent_day']} was spent today, not {day}"
 
     def _rows(self) -> list[tuple[Key, Any]]:
         return [
-            ((key.org_id, key.campaign_id), shard.arrays.state.camp[slot])
+            ((key.org_id, key.campaign_id), shard.arrays.campaign(slot))
             for shard in self._world.flow.shards()
             for slot, key in shard.registry.campaigns.used()
         ]
@@ -206,9 +206,9 @@ class Oracle:
 
     def states_are_the_newest_words(self, decisions: dict[str, Decision]) -> None:
         for key, row in self._rows():
-            if row[at.STATE] == at.UNKNOWN:
+            if row["state"] == at.UNKNOWN:
                 continue
-            paused = bool(row[at.STATE] == at.PAUSED)
+            paused = bool(row["state"] == at.PAUSED)
             words = [
                 decision for decision in decisions.values()
                 if (decision.org_id, decision.campaign_id) == key and decision.kind in ("pause", "resume")
@@ -228,7 +228,7 @@ class Oracle:
         by_person = action == "pause" or definition["status"] != "active"
         mine = [event for event in self._counted if event.key == key]
         total = sum(event.cost_micros for event in mine)
-        day = sum(e.cost_micros for e in mine if row[at.DAY_START] <= e.ts_ms < row[at.DAY_END])
+        day = sum(e.cost_micros for e in mine if row["day_start_ms"] <= e.ts_ms < row["day_end_ms"])
         limits = ((definition["total_budget_micros"], total), (definition["daily_budget_micros"], day))
         spent = any(limit is not None and sum_ >= limit for limit, sum_ in limits)
         if by_person or spent:

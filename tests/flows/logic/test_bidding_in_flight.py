@@ -8,7 +8,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flows.logic import layout as at
 from schemas.decisions import Decision, Kind
 from tests.flows.logic.market import TICK_MS, Market
 from tests.flows.logic.stream import Ev, Flow, Item, Tick, definition, steps_of
@@ -90,16 +89,16 @@ def test_a_pause_for_what_is_under_way_holds_when_it_comes_in() -> None:
 def test_a_campaign_goes_on_when_far_less_was_under_way_than_was_held_back() -> None:
     """A backlog in the log makes reports look slower than they are."""
     made = market(0, 6_000_000, auctions=30.0, spread_ms=500)
-    row = made.flow.campaigns[0].arrays.state.camp[0]
+    row = made.flow.campaigns[0].arrays.campaign(0)
     while made.running:
-        row[at.DELAY] = 900_000
+        row["delay_ms"] = 900_000
         made.run(1)
     # Reports are prompt here: nothing is under way when this much is held back.
     assert pauses(made)[0].inputs["in_flight_micros"] > 300_000
     made.run(600)
     assert next(d.reason for d in made.decisions if d.kind == Kind.RESUME) == "in_flight_settled"
     # The market buys between two ticks what the pause at the very event cannot call back: 30 auctions of some 700.
-    assert 5_850_000 <= row[at.SPENT_DAY] <= 6_030_000
+    assert 5_850_000 <= row["spent_day"] <= 6_030_000
     ids = [d.decision_id for d in made.decisions]
     assert len(ids) == len(set(ids)), "a pause that comes again in the same day is another decision"
 

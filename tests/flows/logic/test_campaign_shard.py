@@ -145,7 +145,7 @@ def test_an_open_window_is_reported_at_ticks_and_a_closed_one_for_the_last_time(
     shard = quiet.campaigns[0]
     later = [k for o in quiet.outputs[-800:] for b in o.kpis for k in b.columns().window]
     assert later == []
-    assert shard.arrays.state.camp[0, 26] == 3, "10 s is given back; 1 min, hour and day are kept"
+    assert shard.arrays.campaign(0)["windows"] == 3, "10 s is given back; 1 min, hour and day are kept"
 
 
 def test_a_campaign_of_events_alone_is_forgotten_when_its_last_window_closes() -> None:
@@ -153,7 +153,7 @@ def test_a_campaign_of_events_alone_is_forgotten_when_its_last_window_closes() -
     shard = flow.campaigns[0]
     assert len(shard.registry.campaigns) == 0
     assert len(shard.registry.series) == 0
-    assert shard.arrays.state.marks[0] == shard.arrays.state.marks[1], "every cell is free again"
+    assert shard.arrays.header["windows_end"] == shard.arrays.header["windows_free"], "every window is free again"
 
 
 @pytest.mark.parametrize("ahead_ms", [3_600_000, 60_000])

@@ -127,7 +127,7 @@ def test_memory_of_closed_windows_is_used_again() -> None:
         ts_ms = T0 + 3_600_000 * hour
         shard.step(Step(0, 0, 1, ts_ms, 0, batch=impressions(people(900, hour), ts_ms=ts_ms)))
         shard.step(Step(0, 1, 1, ts_ms, 0, tick=True))
-        ends.append(int(shard.arrays.state.marks[3]))
+        ends.append(int(shard.arrays.header["blocks_end"]))
     # An hour takes more than 64 blocks; after a day only the odd one comes on top.
     assert ends[-1] <= ends[26] + 200
 
