@@ -10,7 +10,7 @@ that old may have expired, the window stays as it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from importlib import resources
 from string import Template
 from typing import Final
@@ -24,6 +24,10 @@ WINDOWS_MAX: Final = 1_000
 _EXPIRY_MARGIN_DAYS: Final = 1
 # No day is longer, also not where a time zone changes.
 _DAY_MS_MAX: Final = 36 * 3_600_000
+# How often days that the dataflow wrote meanwhile are looked for; each look finds the days of a moment before it.
+_LOOKS_MAX: Final = 3
+# Campaigns in one question: they stand in its text, and a text has a limit (max_query_size).
+_CAMPAIGNS_MAX: Final = 500
 # Daily rows looked at when days of one campaign lie over one another; of more, the newest.
 _OVERLAPPING_MAX: Final = 10_000
 
@@ -31,7 +35,7 @@ _RECOMPUTE: Final = Template((resources.files("storage") / "sql" / "recompute.sq
 _INSERT: Final = (
     "INSERT INTO kpi_windows (org_id, campaign_id, level, window, window_start, window_end, creative_id, channel,"
     " country, device, impressions, clicks, conversions, leads, spend_micros, revenue_micros, reach, version,"
-    " stored_at)\n"
+    " stored_at, log_offset)\n"
 )
 _DIMENSIONS: Final = {
     Level.CAMPAIGN: "'' AS creative_id, '' AS channel, '' AS country, '' AS device",
@@ -46,12 +50,13 @@ _BOUNDED: Final = (
     "arrayFirst(b -> toUnixTimestamp64Milli(ts) >= b.1 AND toUnixTimestamp64Milli(ts) < b.2, arrayZip($starts, $ends))",
     "bound.2 > 0",
 )
+# Rows of the dataflow have a place in topic kpis, and so have those that replaced them; others were cut here.
 _DAYS: Final = """
-SELECT toUnixTimestamp64Milli(window_start), toUnixTimestamp64Milli(window_end)
+SELECT org_id, campaign_id, toUnixTimestamp64Milli(window_start), toUnixTimestamp64Milli(window_end), log_offset >= 0
 FROM kpi_windows FINAL
-WHERE org_id = {org_id:String} AND campaign_id = {campaign_id:String} AND level = 'campaign' AND window = 'day'
-    AND window_end > fromUnixTimestamp64Milli({low:Int64}, 'UTC')
-    AND window_start <= fromUnixTimestamp64Milli({high:Int64}, 'UTC')
+WHERE (org_id, campaign_id) IN %(campaigns)s AND level = 'campaign' AND window = 'day'
+    AND window_end > fromUnixTimestamp64Milli(%(low)s, 'UTC')
+    AND window_start <= fromUnixTimestamp64Milli(%(high)s, 'UTC')
 """
 
 # Days of campaigns of which some begin before the one before has ended: the dataflow cuts none like that.
@@ -59,11 +64,11 @@ _OVERLAPPING: Final = """
 WITH days AS
 (
     SELECT org_id, campaign_id, toUnixTimestamp64Milli(window_start) AS day_start,
-        toUnixTimestamp64Milli(window_end) AS day_end
+        toUnixTimestamp64Milli(window_end) AS day_end, log_offset >= 0 AS of_dataflow
     FROM kpi_windows FINAL
     WHERE level = 'campaign' AND window = 'day'
 )
-SELECT org_id, campaign_id, day_start, day_end
+SELECT org_id, campaign_id, day_start, day_end, of_dataflow
 FROM days
 WHERE (org_id, campaign_id) IN
 (
@@ -88,9 +93,12 @@ WHERE org_id = {org_id:String} AND campaign_id = {campaign_id:String} AND window
 """
 
 Moments = Iterable[int]
+Campaign = tuple[str, str]
 Day = tuple[int, int]
+# Stored days of a campaign, and whether the dataflow has cut each.
+Days = Mapping[Day, bool]
 # (org_id, campaign_id, ts_ms) -> start and end of the campaign's day.
-DayBounds = Callable[[str, str, int], tuple[int, int]]
+DayBounds = Callable[[str, str, int], Day]
 
 
 def _select(window: Window, level: Level, bounds: Sequence[tuple[int, int]]) -> str:
@@ -121,13 +129,41 @@ class Reconciliation:
         self._safe_days = max(0, raw_ttl_days - _EXPIRY_MARGIN_DAYS)
         self._day_bounds = day_bounds
 
-    def recompute(self, org_id: str, campaign_id: str, moments_ms: Moments) -> int:
+    def recompute(self, org_id: str, campaign_id: str, moments_ms: Moments, days: Collection[Day] = ()) -> int:
         """Every window of the campaign, of both levels, that one of the moments falls in; returns how many windows.
 
-        The late events themselves must be in `events`. Raises the client's exceptions; safe to do again.
+        `days` are days of the dataflow that may not be stored yet. A stored day that was cut here and lies over one of
+        the dataflow's gives way. The late events themselves must be in `events`. Raises the client's exceptions; safe
+        to do again.
         """
-        moments = sorted(set(moments_ms))
-        bounds = {window: self._bounds(org_id, campaign_id, window, moments) for window in Window}
+        moments, campaign, windows = set(moments_ms), (org_id, campaign_id), 0
+        for _ in range(_LOOKS_MAX):
+            known = self.days([campaign], moments).get(campaign, {}) | dict.fromkeys(days, True)
+            for day in (wrong := displaced(known)):
+                self._forget(campaign, day)
+                moments |= {day[0], day[1] - 1}
+            right = sorted(known.keys() - set(wrong))
+            bounds = {window: self._bounds(org_id, campaign_id, window, moments, right) for window in Window}
+            self._insert(org_id, campaign_id, bounds)
+            windows = sum(map(len, bounds.values()))
+            # The dataflow's own row may have come between the question and the insert.
+            if set(bounds[Window.DAY]) <= set(right) or not displaced(self.days([campaign], moments)[campaign]):
+                break
+        return windows
+
+    def days(self, campaigns: Sequence[Campaign], moments_ms: Moments) -> dict[Campaign, dict[Day, bool]]:
+        """The stored days of each campaign around the moments. Raises the client's exceptions."""
+        moments = sorted(moments_ms)
+        low, high = moments[0] - 3 * _DAY_MS_MAX, moments[-1] + 3 * _DAY_MS_MAX
+        found: dict[Campaign, dict[Day, bool]] = {campaign: {} for campaign in campaigns}
+        for start in range(0, len(campaigns), _CAMPAIGNS_MAX):
+            some = tuple(campaigns[start : start + _CAMPAIGNS_MAX])
+            parameters = {"campaigns": some, "low": low, "high": high}
+            for org_id, campaign_id, *day, of_dataflow in self._client.query(_DAYS, parameters=parameters).result_rows:
+                found[org_id, campaign_id][day[0], day[1]] = bool(of_dataflow)
+        return found
+
+    def _insert(self, org_id: str, campaign_id: str, bounds: Mapping[Window, Sequence[Day]]) -> None:
         # One statement, and so one part of the table, for windows of every kind.
         for start in range(0, max(map(len, bounds.values())), WINDOWS_MAX):
             selects = [
@@ -138,17 +174,19 @@ class Reconciliation:
             ]
             parameters = {"org_id": org_id, "campaign_id": campaign_id, "safe_days": self._safe_days}
             self._client.command(_INSERT + "\nUNION ALL\n".join(selects), parameters=parameters)
-        return sum(map(len, bounds.values()))
 
-    def _bounds(self, org_id: str, campaign_id: str, window: Window, moments: Sequence[int]) -> list[tuple[int, int]]:
+    def _forget(self, campaign: Campaign, day: Day) -> None:
+        named = {"org_id": campaign[0], "campaign_id": campaign[1], "day_start": day[0], "day_end": day[1]}
+        self._client.command(_FORGET, parameters=named)
+
+    def _bounds(
+        self, org_id: str, campaign_id: str, window: Window, moments: Moments, known: Sequence[Day]
+    ) -> list[Day]:
         width = WIDTH_MS.get(window)
         if width is not None:
             starts = sorted({moment - moment % width for moment in moments})
             return [(start, start + width) for start in starts]
         # Days as the dataflow has cut them; a change of time zone made some of them longer or shorter.
-        low, high = moments[0] - _DAY_MS_MAX, moments[-1] + _DAY_MS_MAX
-        parameters = {"org_id": org_id, "campaign_id": campaign_id, "low": low, "high": high}
-        known = [tuple(row) for row in self._client.query(_DAYS, parameters=parameters).result_rows]
         return sorted({self._day(org_id, campaign_id, moment, known) for moment in moments})
 
     def _day(self, org_id: str, campaign_id: str, moment: int, known: Sequence[Day]) -> Day:
@@ -162,26 +200,39 @@ class Reconciliation:
         return max(start, before), min(end, after)
 
     def mend_days(self) -> int:
-        """Where days of a campaign lie over one another, one of them was cut by another time zone than the dataflow's:
-        such a row is removed, and the days it touched are counted again. Returns how many rows were removed.
+        """Where days of a campaign lie over one another, one of them was not cut by the dataflow, or by another time
+        zone than it uses: such a row is removed, and the days it touched are counted again. Returns how many rows were
+        removed.
 
         Raises the client's exceptions; safe to do again.
         """
-        campaigns: dict[tuple[str, str], list[Day]] = {}
+        campaigns: dict[Campaign, dict[Day, bool]] = {}
         rows = self._client.query(_OVERLAPPING, parameters={"limit": _OVERLAPPING_MAX}).result_rows
-        for org_id, campaign_id, start, end in rows:
-            campaigns.setdefault((org_id, campaign_id), []).append((start, end))
-        return sum(self._mend(*campaign, sorted(days)) for campaign, days in campaigns.items())
+        for org_id, campaign_id, start, end, of_dataflow in rows:
+            campaigns.setdefault((org_id, campaign_id), {})[start, end] = bool(of_dataflow)
+        return sum(self._mend(*campaign, days) for campaign, days in campaigns.items())
 
-    def _mend(self, org_id: str, campaign_id: str, days: Sequence[Day]) -> int:
-        wrong = wrong_days(days, lambda ts_ms: self._day_bounds(org_id, campaign_id, ts_ms))
-        for start, end in wrong:
-            named = {"org_id": org_id, "campaign_id": campaign_id, "day_start": start, "day_end": end}
-            self._client.command(_FORGET, parameters=named)
+    def _mend(self, org_id: str, campaign_id: str, days: Days) -> int:
+        wrong = displaced(days)
+        ours = sorted(day for day, of_dataflow in days.items() if not of_dataflow and day not in wrong)
+        wrong += wrong_days(ours, lambda ts_ms: self._day_bounds(org_id, campaign_id, ts_ms))
+        for day in wrong:
+            self._forget((org_id, campaign_id), day)
         if wrong:
             # The first and the last moment of each, and of the days beside it, cover all days it touched.
             self.recompute(org_id, campaign_id, {moment for start, end in wrong for moment in (start, end - 1)})
         return len(wrong)
+
+
+def displaced(days: Days) -> list[Day]:
+    """The days that were cut here and lie over one that the dataflow has cut: it cut otherwise, and it is right.
+
+    >>> displaced({(0, 24): True, (-2, 22): False, (24, 46): False})
+    [(-2, 22)]
+    """
+    right = [day for day, of_dataflow in days.items() if of_dataflow]
+    ours = sorted(day for day, of_dataflow in days.items() if not of_dataflow)
+    return [day for day in ours if any(day[0] < end and start < day[1] for start, end in right)]
 
 
 def wrong_days(days: Sequence[Day], cut: Callable[[int], Day]) -> list[Day]:

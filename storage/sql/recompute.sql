@@ -1,7 +1,7 @@
 -- Windows of one campaign, level and kind, counted from raw events. $bound is the (start, end) of an event's window, in
 -- ms; $wanted says whether that window is one of those asked for, which lie in [$low, $high). Rows are told apart by
--- $dimensions.
-SELECT counted.*
+-- $dimensions. A row keeps the place in topic kpis of the one it replaces, which says that the dataflow cut its window.
+SELECT counted.*, if(known.version = 0, -1, known.log_offset) AS log_offset
 FROM
 (
     SELECT org_id, campaign_id, '$level' AS level, '$window' AS window,
@@ -28,7 +28,7 @@ FROM
 ) AS counted
 LEFT JOIN
 (
-    SELECT window_start, creative_id, channel, country, device, version, stored_at
+    SELECT window_start, creative_id, channel, country, device, version, stored_at, log_offset
     FROM kpi_windows FINAL
     WHERE org_id = {org_id:String} AND campaign_id = {campaign_id:String} AND level = '$level' AND window = '$window'
         AND window_start >= fromUnixTimestamp64Milli($low, 'UTC')

@@ -14,8 +14,8 @@ from storage.schema import prepare
 from storage.store.audit import Audit
 from storage.store.event_feed import EventFeed
 from storage.store.feed import Feed, FeedThread
+from storage.store.feeds import topic_feeds
 from storage.store.status import Reach, tell
-from storage.store.topic_feed import topic_feeds
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +60,10 @@ def run(
     """
     progress = progress if progress is not None else Progress()
     connected = _Database(url, raw_ttl_days, window_ttl_days).connected
-    feeds: list[Feed] = [EventFeed(log, raw_ttl_days=raw_ttl_days), *topic_feeds(log)]
+    feeds: list[Feed] = [
+        EventFeed(log, raw_ttl_days=raw_ttl_days),
+        *topic_feeds(log, raw_ttl_days=raw_ttl_days),
+    ]
     writers = [FeedThread(feed, connected, stop, progress.loop(feed.name)) for feed in feeds]
 
     def busy() -> bool:

@@ -39,7 +39,9 @@ class TopicFeed:
         chunk = self._tail.read(CHUNK_BYTES)
         if chunk is None:
             return False
-        write(client, SHAPES[self._table], *topic_rows(self._rows, chunk))
+        table, place = topic_rows(self._rows, chunk)
+        write(client, SHAPES[self._table], table, place)
+        self._stored(client, table)
         self._tail.commit(chunk.next_offset)
         self._tail.position = chunk.next_offset
         return len(chunk.payload) > CHUNK_BYTES // 2
@@ -48,14 +50,12 @@ class TopicFeed:
         """About how many records are not stored."""
         return self._tail.lag_records()
 
+    def _stored(self, client: Client, table: pa.Table) -> None:
+        """What is to be done once the rows are stored and before they count as such."""
+
 
 def topic_rows(rows: Callable[[Sequence[bytes]], pa.Table], chunk: Chunk) -> tuple[pa.Table, Place]:
     """The rows of a chunk, and where they come from."""
     table = rows(chunk.records())
     offsets = pa.array(np.full(table.num_rows, chunk.first_offset, np.int64))
     return table.append_column("log_offset", offsets), Place(chunk.first_offset, chunk.next_offset)
-
-
-def topic_feeds(log: Log) -> list[TopicFeed]:
-    """KPI windows, decisions, dead letters and campaign definitions."""
-    return [TopicFeed(log, *topic) for topic in TOPICS]

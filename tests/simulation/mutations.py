@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Any, Final
 from unittest import mock
@@ -19,7 +19,8 @@ from platforms.host import Actuator
 from platforms.outbox import Outbox
 from schemas import topics
 from schemas.control import CampaignRecord, decode_control
-from storage.store import event_feed, verify
+from storage import reconcile
+from storage.store import event_feed, kpi_feed, verify
 from storage.store.event_feed import EventFeed
 from storage.store.zones import Zones
 
@@ -85,6 +86,13 @@ def _snapshot_before_outputs_are_durable() -> AbstractContextManager[Any]:
     return mock.patch("tests.simulation.flow.FlowProcess.outputs_are_durable", return_value=True)
 
 
+def _days_stay_beside_the_dataflows() -> AbstractContextManager[Any]:
+    stack = ExitStack()
+    for module in (reconcile, kpi_feed):
+        stack.enter_context(mock.patch.object(module, "displaced", return_value=[]))
+    return stack
+
+
 def _ticks_stop_with_the_wall_clock() -> AbstractContextManager[Any]:
     def read(self: Any) -> Reading:
         return Reading(self._clock.wall_ms(), 0)
@@ -123,6 +131,7 @@ MUTATIONS: Final = (
     Mutation(
         "late windows are not counted again", lambda: mock.patch.object(event_feed, "late_moments", return_value=[])
     ),
+    Mutation("days of a time zone stay beside the dataflow's", _days_stay_beside_the_dataflows, seed=239),
     Mutation("requests without an answer are forgotten", lambda: mock.patch.object(Outbox, "_no_answer", _nothing)),
     Mutation("a restart forgets duplicates", _duplicates_are_forgotten_at_a_restart),
     Mutation("a snapshot is taken before outputs are durable", _snapshot_before_outputs_are_durable),

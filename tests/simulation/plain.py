@@ -134,6 +134,12 @@ def day_of(zone: str, ts_ms: int) -> tuple[int, int]:
     return local_midnight_ms(zone, day), local_midnight_ms(zone, day + timedelta(days=1))
 
 
+def may_be_day(zone: str, start_ms: int, end_ms: int) -> bool:
+    """Whether a campaign that had events before its definition may have such a day: its first days are those of UTC,
+    and between them and the zone's lie longer or shorter ones."""
+    return all(ms in (day_of("UTC", ms)[0], day_of(zone, ms)[0]) for ms in (start_ms, end_ms))
+
+
 @dataclass
 class Count:
     """Counters of a window."""

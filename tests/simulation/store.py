@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from random import Random
 from typing import TypeVar
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from schemas.kpis import Level, Window
 from schemas.log import Log, LogUnavailableError
 from schemas.serving import Serving as State
-from storage.reconcile import Moments, Reconciliation
+from storage.reconcile import Day, Reconciliation
 from storage.serving import MemoryServing
 from storage.store.event_feed import EventFeed
 from storage.store.feed import Feed
+from storage.store.feeds import topic_feeds
 from storage.store.fingerprint import Shape
 from storage.store.serving_feed import ServingFeed
-from storage.store.topic_feed import topic_feeds
 from storage.store.verify import Place, UnwrittenError
 from tests.simulation.clock import SimClock
 from tests.simulation.network import Link, UnreachableError
@@ -38,10 +38,8 @@ _DIMENSIONS = ("creative_id", "channel", "country", "device")
 class SimReconciliation(Reconciliation):
     """The one statement of SQL in plain Python; which windows it is asked for is the real logic."""
 
-    def recompute(self, org_id: str, campaign_id: str, moments_ms: Moments) -> int:
-        moments = sorted(set(moments_ms))
+    def _insert(self, org_id: str, campaign_id: str, bounds: Mapping[Window, Sequence[Day]]) -> None:
         client: SimClient = self._client
-        bounds = {window: self._bounds(org_id, campaign_id, window, moments) for window in Window}
         events = [
             row for row in client.warehouse.rows("events")
             if (row["org_id"], row["campaign_id"]) == (org_id, campaign_id)
@@ -51,7 +49,6 @@ class SimReconciliation(Reconciliation):
             for row in _counted(events, level, window, bound)
         ]  # fmt: skip
         client.recompute(rows)
-        return sum(map(len, bounds.values()))
 
 
 def _counted(events: list[Row], level: Level, window: Window, bound: tuple[int, int]) -> list[Row]:
@@ -102,7 +99,8 @@ class Store(Process):
         return self._open()
 
     def start(self) -> None:
-        self._feeds = [EventFeed(self.log, raw_ttl_days=90, clock=self.clock.mono_s), *topic_feeds(self.log)]
+        made = {"raw_ttl_days": 90, "clock": self.clock.mono_s}
+        self._feeds = [EventFeed(self.log, **made), *topic_feeds(self.log, **made)]  # type: ignore[arg-type]
         self._turns = self.rng.randrange(len(self._feeds))
         self._due_s = [0.0] * len(self._feeds)
 

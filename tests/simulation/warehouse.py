@@ -75,16 +75,16 @@ class SimClient:
     def query(self, statement: str, *, parameters: Row) -> Answered:
         """The two questions that reconciliation asks."""
         days = [
-            (row["org_id"], row["campaign_id"], row["window_start"], row["window_end"])
+            (row["org_id"], row["campaign_id"], row["window_start"], row["window_end"], row.get("log_offset", -1) >= 0)
             for row in self._call(lambda: self.warehouse.rows("kpi_windows"))
             if (row["level"], row["window"]) == ("campaign", "day")
         ]
         if statement == reconcile._OVERLAPPING:
-            return Answered([day for day in days if _campaign_of(day) in _overlapping(days)])
+            overlapping = _overlapping(days)
+            return Answered([day for day in days if _campaign_of(day) in overlapping])
         assert statement == reconcile._DAYS
-        wanted = parameters["org_id"], parameters["campaign_id"]
-        low, high = parameters["low"], parameters["high"]
-        return Answered([day[2:] for day in days if _campaign_of(day) == wanted and day[3] > low and day[2] <= high])
+        low, high, campaigns = parameters["low"], parameters["high"], parameters["campaigns"]
+        return Answered([day for day in days if _campaign_of(day) in campaigns and day[3] > low and day[2] <= high])
 
     def command(self, statement: str, *, parameters: Row) -> None:
         """The one deletion that reconciliation makes."""
@@ -104,7 +104,12 @@ class SimClient:
         ]
 
     def recompute(self, rows: list[Row]) -> None:
-        """INSERT INTO kpi_windows SELECT ..."""
+        """INSERT INTO kpi_windows SELECT ...; a row keeps the place in the log of the one it replaces."""
+        key, _ = TABLES["kpi_windows"]
+        table = self.warehouse.tables["kpi_windows"]
+        for row in rows:
+            there = table.get(tuple(row[column] for column in key))
+            row["log_offset"] = -1 if there is None else there.get("log_offset", -1)
         self._call(lambda: self.warehouse.insert("kpi_windows", rows))
 
     def close(self) -> None:

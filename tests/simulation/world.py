@@ -15,7 +15,7 @@ from unittest import mock
 from ingest.local_log import LocalLog
 from schemas import topics
 from schemas.log import Chunk, Log, LogUnavailableError
-from storage.store import event_feed, verify
+from storage.store import event_feed, kpi_feed, verify
 from tests.simulation.actuate import Actuate, inline
 from tests.simulation.clock import SimClock
 from tests.simulation.collector import Collector, Senders
@@ -327,6 +327,7 @@ def _one_thread() -> Iterator[None]:
         with (
             mock.patch.object(asyncio, "to_thread", inline),
             mock.patch.object(event_feed, "Reconciliation", SimReconciliation),
+            mock.patch.object(kpi_feed, "Reconciliation", SimReconciliation),
             mock.patch.object(verify, "missing", missing),
         ):
             yield

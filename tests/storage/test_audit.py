@@ -10,7 +10,7 @@ from schemas import topics
 from storage.store import audit as audits
 from storage.store.audit import AUDIT_GROUP, ROUND_EVERY_S, WHOLE_EVERY_S, Audit
 from storage.store.event_feed import RECONCILE_S, EventFeed
-from storage.store.topic_feed import topic_feeds
+from storage.store.feeds import topic_feeds
 from tests.storage.conftest import Database
 from tests.storage.small_flow import START_MS, events
 from tests.storage.test_verified_writes import filled
@@ -26,7 +26,10 @@ class Stored:
         self.database = database
         self.log = filled()
         now_s = iter(range(0, 10**9, int(RECONCILE_S)))
-        self.feeds = [EventFeed(self.log, raw_ttl_days=90, clock=lambda: float(next(now_s))), *topic_feeds(self.log)]
+        self.feeds = [
+            EventFeed(self.log, raw_ttl_days=90, clock=lambda: float(next(now_s))),
+            *topic_feeds(self.log, raw_ttl_days=90),
+        ]
         self.store()
         self.now_s = 0.0
         self.audit = self.restarted()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from schemas import topics
 from schemas.decisions import Kind, next_sequence
 from storage.queries import KpiReader
-from storage.store.topic_feed import topic_feeds
+from storage.store.feeds import topic_feeds
 from tests.storage.conftest import Database
 from tests.storage.test_serving import decision
 from tests.support.memory_log import MemoryLog
@@ -22,7 +22,7 @@ NOW_MS = 1_772_409_600_000
 def store(database: Database, decisions: list[dict[str, Any]]) -> None:
     log = MemoryLog()
     log.append(topics.DECISIONS, 0, [msgspec.json.encode(one) for one in decisions])
-    for feed in topic_feeds(log):
+    for feed in topic_feeds(log, raw_ttl_days=90):
         while feed.step(database.client):
             pass
 

@@ -14,7 +14,7 @@ from schemas.events import Event
 from schemas.kpis import Verdicts
 from storage.store.event_feed import RECONCILE_S, EventFeed
 from storage.store.feed import GROUP
-from storage.store.topic_feed import topic_feeds
+from storage.store.feeds import topic_feeds
 from tests.storage.conftest import Database
 from tests.storage.small_flow import START_MS, SmallFlow, events, sums
 from tests.support.memory_log import MemoryLog
@@ -33,7 +33,7 @@ class Store:
 
     def restart(self) -> None:
         self.events = EventFeed(self.log, raw_ttl_days=90, clock=lambda: self.now_s)
-        self.topics = topic_feeds(self.log)
+        self.topics = topic_feeds(self.log, raw_ttl_days=90)
 
     def catch_up(self) -> None:
         for _ in range(2):

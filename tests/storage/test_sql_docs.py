@@ -19,7 +19,7 @@ from schemas.decisions import Kind
 from schemas.events import Event
 from storage.client import connect
 from storage.store.event_feed import EventFeed
-from storage.store.topic_feed import topic_feeds
+from storage.store.feeds import topic_feeds
 from tests.storage.conftest import Database, Server, made_database
 from tests.storage.small_flow import SmallFlow, events
 from tests.storage.test_serving import decision
@@ -74,7 +74,8 @@ def filled(server: Server) -> Iterator[Database]:
     fill(log)
     with made_database(server) as database:
         now = iter(range(0, 1_000, 100))
-        for feed in (*topic_feeds(log), EventFeed(log, raw_ttl_days=90, clock=lambda: float(next(now)))):
+        events = EventFeed(log, raw_ttl_days=90, clock=lambda: float(next(now)))
+        for feed in (*topic_feeds(log, raw_ttl_days=90), events):
             while feed.step(database.client):
                 pass
             feed.step(database.client)

@@ -16,9 +16,9 @@ from schemas.decisions import Kind
 from storage.insert import insert
 from storage.store.event_feed import RECONCILE_S, EventFeed
 from storage.store.feed import GROUP
+from storage.store.feeds import topic_feeds
 from storage.store.fingerprint import EVENTS, KPI_WINDOWS, SHAPES, prints, quick_contents
 from storage.store.tables import MILLIS
-from storage.store.topic_feed import topic_feeds
 from storage.store.verify import Place, UnwrittenError, missing
 from tests.storage.conftest import Database
 from tests.storage.small_flow import SmallFlow, events
@@ -81,7 +81,7 @@ TOPIC = {
 @pytest.mark.parametrize("table", FEEDS)
 def test_an_offset_is_not_committed_before_its_rows_are_there(database: Database, table: str) -> None:
     log, now_s = filled(), iter(range(0, 10**6, int(RECONCILE_S)))
-    feeds = [EventFeed(log, raw_ttl_days=90, clock=lambda: float(next(now_s))), *topic_feeds(log)]
+    feeds = [EventFeed(log, raw_ttl_days=90, clock=lambda: float(next(now_s))), *topic_feeds(log, raw_ttl_days=90)]
     (feed,) = [feed for feed in feeds if feed.name == table]
     remaining = iter([True] * 3)
     liar = LyingClient(database.client, lambda _: next(remaining, False))

@@ -19,8 +19,10 @@ from schemas import topics
 from schemas.control import CampaignRecord, encode_control
 from schemas.events import Event
 from schemas.log import Chunk, Log, LogUnavailableError
+from storage.reconcile import Reconciliation
 from storage.store.event_feed import RECONCILE_S, EventFeed
 from storage.store.feed import GROUP
+from storage.store.kpi_feed import KpiFeed
 from storage.store.zones import Zones, day_of
 from tests.storage.conftest import Database
 from tests.storage.small_flow import START_MS, SmallFlow, events
@@ -124,6 +126,81 @@ def test_no_day_lies_over_one_that_the_dataflow_has_cut(database: Database) -> N
     SmallFlow(log).send(LATE, late=True)
     store_all(log, database)
     assert days(database) == [("2026-03-01 00:00:00.000", 0), ("2026-03-02 00:00:00.000", 5)]
+
+
+# One in time, before the campaign was defined: so the dataflow's first day is one of UTC. The others late.
+IN_TIME = msgspec.structs.replace(LATE[0], event_id="in-time", ts=LATE[0].ts + HOUR_MS)
+IN_UTC = [("2026-03-02 00:00:00.000", 6)]
+
+
+@pytest.fixture
+def began_in_utc() -> SmallFlow:
+    """A campaign of Tokyo that had events before it was defined; no window of it is stored yet."""
+    flow = SmallFlow(MemoryLog())
+    flow.send([IN_TIME])
+    flow.log.append(topics.CONTROL, 0, [definition("Asia/Tokyo")])
+    flow.send(LATE, late=True)
+    return flow
+
+
+def store_windows(flow: SmallFlow, database: Database) -> None:
+    flow.report()
+    KpiFeed(flow.log, raw_ttl_days=90).step(database.client)
+
+
+def test_a_day_of_the_dataflow_displaces_what_was_cut_before_it_was_stored(
+    database: Database, began_in_utc: SmallFlow
+) -> None:
+    store_all(began_in_utc.log, database)
+    assert days(database) == [("2026-03-01 15:00:00.000", 6)]
+    store_windows(began_in_utc, database)
+    assert days(database) == IN_UTC
+
+
+def test_a_day_that_the_dataflow_writes_while_another_is_counted_displaces_it(
+    database: Database, began_in_utc: SmallFlow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert, flow = Reconciliation._insert, began_in_utc
+
+    def meanwhile(self: Reconciliation, *given: Any) -> None:
+        if not flow.log.committed(GROUP, topics.KPIS, 0):
+            store_windows(flow, database)
+        insert(self, *given)
+
+    monkeypatch.setattr(Reconciliation, "_insert", meanwhile)
+    store_all(flow.log, database)
+    assert days(database) == IN_UTC
+
+
+def test_a_kill_before_the_second_look_leaves_no_day_over_another(
+    database: Database, began_in_utc: SmallFlow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert, flow = Reconciliation._insert, began_in_utc
+
+    def killed(self: Reconciliation, *given: Any) -> None:
+        store_windows(flow, database)
+        insert(self, *given)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Reconciliation, "_insert", killed)
+    with pytest.raises(KeyboardInterrupt):
+        store_all(flow.log, database)
+    monkeypatch.undo()
+    assert len(days(database)) == 2
+    store_all(flow.log, database)
+    assert days(database) == IN_UTC
+
+
+def test_a_day_of_the_dataflow_that_was_counted_again_is_still_known_as_such(
+    database: Database, began_in_utc: SmallFlow
+) -> None:
+    store_windows(began_in_utc, database)
+    store_all(began_in_utc.log, database)
+    database.client.command("OPTIMIZE TABLE kpi_windows FINAL")
+    marked = (
+        "SELECT log_offset >= 0, toInt64(version) FROM kpi_windows FINAL WHERE window = 'day' AND level = 'campaign'"
+    )
+    assert database.rows(marked) == [(1, 6)]
 
 
 def test_a_definition_that_comes_again_does_not_bring_an_older_zone_back() -> None:
