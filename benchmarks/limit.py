@@ -53,8 +53,9 @@ def measure(path: Path) -> LimitResult:
 def beside(path: Path) -> LimitResult:
     """The same in a process of its own on the same cores, so that neither measurement feels the other's memory."""
     ran = subprocess.run(
-        [sys.executable, "-m", "benchmarks.limit", str(path)], capture_output=True, text=True, check=True, timeout=600
-    )
+        [sys.executable, "-P", "-m", f"{__package__}.limit", str(path)],
+        capture_output=True, text=True, check=True, timeout=600,
+    )  # fmt: skip
     return msgspec.json.decode(ran.stdout, type=LimitResult)
 
 

@@ -90,9 +90,8 @@ def _tail(folder: Path) -> dict[str, float]:
     """Delay from append to another process's read, in milliseconds."""
     log = _log(folder, fsync=True)
     log.append(EVENTS, 0, [_READY])
-    command = [sys.executable, "-m", "benchmarks.log", str(folder)]
-    root = Path(__file__).resolve().parents[1]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as reader:
+    command = [sys.executable, "-P", "-m", f"{__package__}.log", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as reader:
         assert reader.stdout is not None
         reader.stdout.readline()
         for _ in range(_TAIL_RECORDS):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from typing import Final
 import msgspec
 
 from benchmarks.pipeline import campaign_record
+from cli.itself import itself
 from flows.partition import GROUP
 from ingest.local_log import LocalLog
 from schemas.control import encode_control
@@ -94,7 +94,7 @@ def _flow(data_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
     """`penstock flow` on the folder, killed with SIGKILL at the end."""
     own = {"PENSTOCK_DATA_DIR": str(data_dir), "PENSTOCK_PARTITIONS": str(PARTITIONS), "PENSTOCK_EPOCH_SECONDS": "2"}
     others = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
-    with subprocess.Popen([sys.executable, "-m", "cli.main", "flow"], env=others | own) as process:
+    with subprocess.Popen(itself("flow"), env=others | own) as process:
         try:
             yield process
         finally:

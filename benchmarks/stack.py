@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -14,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from cli.itself import itself
 
 READY_WITHIN_S: Final = 120.0
 END_WITHIN_S: Final = 20.0
@@ -83,9 +84,7 @@ def _start(
 ) -> None:
     for part in parts:
         with (data_dir / f"{part}.log").open("ab") as log:
-            processes[part] = subprocess.Popen(
-                [sys.executable, "-m", "cli.main", part], env=dict(variables), stdout=log, stderr=log
-            )
+            processes[part] = subprocess.Popen(itself(part), env=dict(variables), stdout=log, stderr=log)
 
 
 def _until_ready(url: str, processes: Mapping[str, subprocess.Popen[bytes]], data_dir: Path) -> None:

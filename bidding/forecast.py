@@ -11,13 +11,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
-from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.campaigns import HOURS_OF_WEEK
+from schemas.zones import zone_of
 
 _HALF_HOUR_MS: Final = 1_800_000
 _WEEK_HALF_HOURS: Final = 336
@@ -46,7 +46,7 @@ def hour_of_week(ts_ms: int, time_zone: str) -> int:
     >>> hour_of_week(1_767_571_200_000, "UTC")  # Monday, 2026-01-05 00:00
     0
     """
-    local = datetime.fromtimestamp(ts_ms / 1_000, UTC).astimezone(ZoneInfo(time_zone))
+    local = datetime.fromtimestamp(ts_ms / 1_000, UTC).astimezone(zone_of(time_zone))
     return local.weekday() * 24 + local.hour
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import resource
 import time
 from contextlib import ExitStack, suppress
@@ -12,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
+from cli.address import refuse_open_door
 from cli.logs import refuse, set_up
 from cli.settings import Settings
+from penstock import __version__
 
 # Of each organisation where several share an api and nothing is set; an api takes a multiple of it.
 SHARED_EVENTS_PER_S: Final = 20_000.0
@@ -105,30 +106,9 @@ def _opened(settings: Settings, open_parts: ExitStack) -> tuple[Log, ControlStor
     return log, store
 
 
-def refuse_open_door(host: str, *, has_keys: bool) -> None:
-    """Exit when the api could be reached from other machines without a key."""
-    if has_keys or _is_loopback(host):
-        return
-    typer.echo(
-        f"penstock: refusing to bind to {host} without API keys: anyone who reaches it could send events and "
-        "change budgets.\nSet PENSTOCK_API_KEYS=key:organisation, or PENSTOCK_HOST=127.0.0.1.",
-        err=True,
-    )
-    raise typer.Exit(2)
-
-
 def now_ms() -> int:
     """The clock of the collector and the control plane."""
     return time.time_ns() // 1_000_000
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _serve(settings: Settings, *, log: Log, **parts: Any) -> None:
@@ -146,7 +126,7 @@ def _serve(settings: Settings, *, log: Log, **parts: Any) -> None:
     wiring = Wiring(
         log=log,
         now_ms=now_ms,
-        version=_version(),
+        version=__version__,
         metrics_key=settings.metrics_key,
         serving_file=settings.data_dir / "serving.json",
         kpis=history,
@@ -222,12 +202,3 @@ def _rate_limit(settings: Settings, organisations: int) -> RateLimit:
     if settings.redis:
         return RedisRateLimit(settings.redis, rate)
     return MemoryRateLimit(rate, time.monotonic)
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("penstock")
-    except PackageNotFoundError:
-        return ""

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from cli.itself import itself
 from cli.logs import refuse, set_up
 from cli.private import keep_private
 from cli.settings import Settings
@@ -38,7 +39,7 @@ def clickhouse() -> None:
         refuse("clickhouse", settings, f"{settings.data_dir}: {error.strerror}")
         raise typer.Exit(1) from None
     # The same process, started anew: what it was started with holds no secret.
-    command = [sys.executable, "-m", "cli.main", "clickhouse-service", str(descriptor)]
+    command = itself("clickhouse-service", str(descriptor))
     os.execve(sys.executable, command, clean_environment(os.environ, orders))  # noqa: S606
 
 

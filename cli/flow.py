@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.itself import itself
 from cli.logs import refuse, say, set_up
 from cli.settings import Settings
 
@@ -161,7 +161,7 @@ def _supervise(settings: Settings, processes: int, words: Sequence[str]) -> int:
 
     def command(number: int, addresses: Sequence[str]) -> list[str]:
         cluster = ["--process-id", str(number), "--addresses", ";".join(addresses), "--child"]
-        return [sys.executable, "-m", "cli.main", "flow", *cluster, *words]
+        return itself("flow", *cluster, *words)
 
     watch = Watch(run_folder(settings.data_dir), stuck_s=settings.stuck_seconds)
 

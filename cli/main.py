@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from cli.actuate import actuate
@@ -25,6 +27,7 @@ from cli.simulate import simulate
 from cli.store import store
 from cli.topics import app as topics
 from cli.up import up
+from penstock import __version__
 
 app = typer.Typer(
     name="penstock",
@@ -35,8 +38,18 @@ app = typer.Typer(
 )
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"penstock {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def main() -> None:
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
     """Commands register below, one module each; a module imports heavy parts inside its command."""
     for_people()
 

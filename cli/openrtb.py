@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cli.address import api_url
 from cli.private import keep_private
 from cli.settings import Settings
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 def openrtb_setup(settings: Settings) -> OpenRtb:
     """The bidder's setup; raises ValueError when the exchange rates cannot be used."""
     from api.wiring import OpenRtb
-    from cli.up import api_url
 
     return OpenRtb(
         secret=settings.secret.encode() or kept_secret(settings.data_dir / "openrtb.secret"),

@@ -114,8 +114,8 @@ def destination(url: str, api_key: str) -> tuple[str, str]:
     Raises typer.BadParameter when PENSTOCK_API_KEYS cannot be read. A key of the settings goes to this machine only.
     """
     from api.auth import ApiKeys
+    from cli.address import api_url
     from cli.settings import Settings
-    from cli.up import api_url
 
     if url:
         return url, api_key

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from penstock import __version__
 
 
 def schemas(
@@ -40,7 +41,7 @@ def documents() -> dict[str, dict[str, Any]]:
     from schemas import published, topics
 
     files = {f"{topic}.json": published.topic_schema(topic) for topic in topics.ALL}
-    return files | {"asyncapi.json": published.asyncapi(version("penstock"))}
+    return files | {"asyncapi.json": published.asyncapi(__version__)}
 
 
 def as_text(document: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from cli.itself import itself
 from cli.last_words import last_words
 from cli.watch import Watch
 from schemas.health import State, Verdict
@@ -115,7 +116,7 @@ class Supervisor:
         self._children = list(children)
         self._log_dir = log_dir
         self._report = report
-        self._executable = tuple(executable) or (sys.executable, "-m", "cli.main")
+        self._executable = tuple(executable) or tuple(itself())
         self._watch = watch
         self._looked_s = 0.0
         self._stopping = False

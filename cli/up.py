@@ -16,7 +16,7 @@ from typing import Annotated, Final
 
 import typer
 
-from cli.api import refuse_open_door
+from cli.address import api_url, refuse_open_door
 from cli.openrtb import make_folder
 from cli.settings import Settings
 from cli.supervisor import GRACE_S, Child, Supervisor
@@ -91,12 +91,6 @@ def _trouble_with(host: str, port: int) -> OSError | None:
             return None
     except OSError as error:
         return error
-
-
-def api_url(settings: Settings) -> str:
-    """Where the api answers on this machine."""
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "") else settings.host  # noqa: S104
-    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
 def answers(url: str) -> Callable[[], bool]:

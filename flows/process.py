@@ -124,7 +124,7 @@ def run(
     progress = progress if progress is not None else Progress()
     meter = meter if meter is not None else Meter(progress.loop("dataflow"))
     # Kernels are loaded before the first event, not while it waits.
-    progress.starting = "loads its kernels"
+    progress.starting = "loads its kernels; the first start compiles them, which takes about a minute"
     load_kernels()
     settle_collector()
     progress.starting = "opens its state"

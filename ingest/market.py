@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from schemas.serving import Serving
+from schemas.zones import zone_of
 
 # Share of a day's traffic by hour, the mean shape of consumer web traffic: a trough at 4, peaks at noon and 21.
 HOUR_SHARE: Final = (
@@ -68,7 +68,7 @@ def traffic_factor(ts_ms: int, time_zone: str) -> float:
     >>> round(traffic_factor(1_763_600_400_000, "UTC"), 2)  # 01:00 on a Thursday
     0.41
     """
-    local = datetime.fromtimestamp(ts_ms / 1_000, UTC).astimezone(ZoneInfo(time_zone))
+    local = datetime.fromtimestamp(ts_ms / 1_000, UTC).astimezone(zone_of(time_zone))
     share = local.minute / 60
     mixed = (1 - share) * HOUR_SHARE[local.hour] + share * HOUR_SHARE[(local.hour + 1) % 24]
     return 24 * mixed * (WEEKEND_FACTOR if local.weekday() >= 5 else 1.0)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from schemas.decisions import Mode
 from schemas.events import DEFAULT_ORG, MICROS_MAX
+from schemas.zones import zone_of
 
 # A budget of ten million units a day is the largest anyone may set by accident.
 BUDGET_MICROS_MAX: Final = 10_000_000 * 10**6
@@ -230,10 +230,7 @@ class Campaign(BaseModel):
     @field_validator("time_zone")
     @classmethod
     def _zone_exists(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise ValueError(f"{name!r} is not an IANA time zone, such as Europe/Berlin") from error
+        zone_of(name)
         return name
 
     @field_validator("start_ms", "end_ms", mode="before")

@@ -31,7 +31,7 @@ _CAMPAIGNS_MAX: Final = 500
 # Daily rows looked at when days of one campaign lie over one another; of more, the newest.
 _OVERLAPPING_MAX: Final = 10_000
 
-_RECOMPUTE: Final = Template((resources.files("storage") / "sql" / "recompute.sql").read_text())
+_RECOMPUTE: Final = Template((resources.files(__package__) / "sql" / "recompute.sql").read_text())
 _INSERT: Final = (
     "INSERT INTO kpi_windows (org_id, campaign_id, level, window, window_start, window_end, creative_id, channel,"
     " country, device, impressions, clicks, conversions, leads, spend_micros, revenue_micros, reach, version,"

@@ -8,7 +8,7 @@ from typing import Final
 
 from storage.client import Client, connect, database_of
 
-_MIGRATIONS: Final = resources.files("storage") / "migrations"
+_MIGRATIONS: Final = resources.files(__package__) / "migrations"
 _STATEMENT_END: Final = re.compile(r";\s*\n")
 _VIEW: Final = re.compile(r"CREATE OR REPLACE VIEW (\w+)")
 # Which tables expire, and by which of the two settings.

@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
-from zoneinfo import ZoneInfo
 
 import msgspec
 
 from schemas.campaigns import Campaign
 from schemas.decisions import Mode, Reason
 from schemas.serving import Serving
+from schemas.zones import zone_of
 
 # Every zone's hours begin at one of these.
 _QUARTER_MS: Final = 900_000
@@ -45,7 +45,7 @@ class Schedule:
         """Whether the hour is one of those it runs in."""
         if self.day_parts is None:
             return True
-        local = datetime.fromtimestamp(now_ms / 1_000, UTC).astimezone(ZoneInfo(self.time_zone))
+        local = datetime.fromtimestamp(now_ms / 1_000, UTC).astimezone(zone_of(self.time_zone))
         return local.weekday() * 24 + local.hour in self.day_parts
 
     def next_change_ms(self, now_ms: int) -> int | None:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
-from zoneinfo import ZoneInfo
 
 from api.openrtb.answers import NoBid
 from api.openrtb.countries import alpha2
@@ -15,6 +14,7 @@ from api.openrtb.messages import BidRequest, Impression
 from api.openrtb.terms import AGREED_PRICE, SECOND_PRICE, rate, terms_of
 from schemas.campaigns import Campaign
 from schemas.serving import Serving
+from schemas.zones import zone_of
 
 MICROS: Final = 1_000_000
 PER_MILLE: Final = 1_000
@@ -198,7 +198,7 @@ def modifier(modifiers: Mapping[str, float], seen: Circumstances, now_ms: int, t
     """
     if not modifiers:
         return 1.0
-    hour = datetime.fromtimestamp(now_ms / 1_000, UTC).astimezone(ZoneInfo(time_zone)).hour
+    hour = datetime.fromtimestamp(now_ms / 1_000, UTC).astimezone(zone_of(time_zone)).hour
     factor = 1.0
     for key in (f"device={seen.device}", f"country={seen.country}", f"placement={seen.placement_id}", f"hour={hour}"):
         factor *= modifiers.get(key, 1.0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from bidding.state import CampaignState
 from schemas.campaigns import Bidding, Strategy
 from schemas.decisions import Kind
 from schemas.live import BudgetState
+from schemas.zones import zone_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class _Course:
 
 def local_day(now_ms: int, time_zone: str) -> tuple[int, int]:
     """Start and end of the local day around a moment; 23 to 25 hours apart."""
-    zone = ZoneInfo(time_zone)
+    zone = zone_of(time_zone)
     local = datetime.fromtimestamp(now_ms / 1_000, UTC).astimezone(zone)
     start = local.replace(hour=0, minute=0, second=0, microsecond=0)
     end = datetime.combine(start.date() + timedelta(days=1), start.timetz()).replace(tzinfo=zone)

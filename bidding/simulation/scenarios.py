@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from schemas.campaigns import Bidding, Strategy
+from schemas.zones import zone_of
 
 DAY_MS: Final = 86_400_000
 HOUR_MS: Final = 3_600_000
@@ -63,7 +63,7 @@ class Scenario:
     @property
     def end_ms(self) -> int:
         """The local midnight that ends the last day."""
-        start = datetime.fromtimestamp(self.start_ms / 1_000, UTC).astimezone(ZoneInfo(self.time_zone))
+        start = datetime.fromtimestamp(self.start_ms / 1_000, UTC).astimezone(zone_of(self.time_zone))
         return round((start + timedelta(days=self.days)).timestamp() * 1_000)
 
 
@@ -71,7 +71,7 @@ def _on_day(day: int, hour: float) -> int:
     return round(day * DAY_MS + hour * HOUR_MS)
 
 
-_BERLIN: Final = round(datetime(2026, 3, 27, tzinfo=ZoneInfo("Europe/Berlin")).timestamp() * 1_000)
+_BERLIN: Final = round(datetime(2026, 3, 27, tzinfo=zone_of("Europe/Berlin")).timestamp() * 1_000)
 
 SCENARIOS: Final = {
     s.name: s

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cli.backup.manifest import BackupError
+from cli.itself import itself
 
 _START_S: Final = 60.0
 _END_S: Final = 30.0
@@ -52,7 +52,7 @@ def own_service(data_dir: Path, *, password: str = "", prepared: bool = False) -
         "PENSTOCK_CLICKHOUSE_PASSWORD": password,
         "PENSTOCK_CLICKHOUSE": "",
     }
-    command = [sys.executable, "-m", "cli.main", "clickhouse"]
+    command = itself("clickhouse")
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as service:
         try:
             _wait(service, port)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +19,7 @@ from cli.backup.manifest import FORMAT, BackupError, File, Manifest, file_of, pi
 from cli.backup.recovery import copy_database, copy_store
 from cli.backup.tables import export
 from cli.settings import Settings
+from penstock import __version__
 from schemas.topics import CONTROL
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def back_up(settings: Settings, log: Log, target: Path, say: Callable[[str], Non
     ends = _log_and_control(settings, own_log, target)
     manifest = Manifest(
         format=FORMAT,
-        penstock=version("penstock"),
+        penstock=__version__,
         made_ms=time.time_ns() // 1_000_000,
         log_identity="" if own_log is None else own_log.identity(),
         partitions=settings.partitions,

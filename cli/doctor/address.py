@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from typing import Final
 
+from cli.address import api_url
 from cli.doctor.finding import TIMEOUT_S, Finding
 from cli.settings import Settings
 from schemas.health import State
@@ -34,8 +35,6 @@ def check_exposure(settings: Settings) -> Finding:
 
 def check_api(settings: Settings, start_s: float = START_S) -> Finding:
     """The api runs, or its port is free. Parts that only have not reported yet get `start_s` to do so."""
-    from cli.up import api_url
-
     url = api_url(settings)
     deadline = time.monotonic() + start_s
     try:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
-from zoneinfo import ZoneInfo
+
+from schemas.zones import zone_of
 
 HOUR_MS: Final = 3_600_000
 
@@ -15,11 +16,11 @@ def _midnight_ms(zone: str, ordinal: int) -> int:
     """The first instant of a local date (its number in the proleptic calendar)."""
     date = datetime.fromordinal(ordinal)
     # Where a clock change skips midnight, the offset before the change gives the instant of the change.
-    return round(date.replace(tzinfo=ZoneInfo(zone)).timestamp() * 1_000)
+    return round(date.replace(tzinfo=zone_of(zone)).timestamp() * 1_000)
 
 
 def _ordinal(zone: str, ts_ms: int) -> int:
-    moment = datetime.fromtimestamp(ts_ms // 1_000, UTC).astimezone(ZoneInfo(zone))
+    moment = datetime.fromtimestamp(ts_ms // 1_000, UTC).astimezone(zone_of(zone))
     return moment.toordinal()
 
 

@@ -44,7 +44,7 @@ class Allowed:
 @cache
 def allowed() -> Allowed:
     """The list, read once."""
-    told = json.loads(files("storage.service").joinpath("allowed.json").read_text())
+    told = json.loads(files(__package__).joinpath("allowed.json").read_text())
     settings = told["settings"]
     return Allowed(
         functions=frozenset(name.lower() for names in told["functions"].values() for name in names),

@@ -102,7 +102,7 @@ def interpreter_folders() -> list[str]:
     folders = {Path(paths[name]) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     folders |= {Path(entry) for entry in sys.path if Path(entry).name in ("site-packages", "dist-packages")}
     program = Path(__file__).resolve().parents[2]
-    own = {program / name for name in ("storage", "schemas", "cli")}
+    own = {program / name for name in ("penstock", "storage", "schemas", "cli")}
     return sorted(str(folder.resolve()) for folder in folders | own | {Path(sys.base_prefix) / "lib"})
 
 

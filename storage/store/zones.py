@@ -6,13 +6,13 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from schemas import topics
 from schemas.control import CampaignRecord, decode_control
 from schemas.log import Log, OffsetGoneError
+from schemas.zones import zone_of
 from storage.store.tables import decoded
 
 _log = logging.getLogger(__name__)
@@ -137,10 +137,10 @@ def _after(zone: str, start_ms: int) -> int:
 
 
 def _plain(name: str, ts_ms: int) -> tuple[int, int]:
-    zone = ZoneInfo(name)
+    zone = zone_of(name)
     day = datetime.fromtimestamp(ts_ms // 1_000, UTC).astimezone(zone).toordinal()
     return _midnight_ms(zone, day), _midnight_ms(zone, day + 1)
 
 
-def _midnight_ms(zone: ZoneInfo, ordinal: int) -> int:
+def _midnight_ms(zone: tzinfo, ordinal: int) -> int:
     return round(datetime.fromordinal(ordinal).replace(tzinfo=zone).timestamp() * 1_000)

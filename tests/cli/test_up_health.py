@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,9 @@ PATIENCE_S = 200.0
 class Up:
     """A running `penstock up`."""
 
-    def __init__(self, folder: Path, **variables: str) -> None:
+    def __init__(
+        self, folder: Path, program: Sequence[str] = (sys.executable, "-m", "cli.main"), **variables: str
+    ) -> None:
         api, clickhouse = free_ports(2)
         self.url = f"http://127.0.0.1:{api}"
         self.folder = folder
@@ -39,8 +41,7 @@ class Up:
         }
         folder.mkdir(exist_ok=True)
         self._said = (folder / "up.txt").open("ab")
-        command = [sys.executable, "-m", "cli.main", "up"]
-        self.process = subprocess.Popen(command, env=self.environment, stdout=self._said, stderr=self._said)
+        self.process = subprocess.Popen([*program, "up"], env=self.environment, stdout=self._said, stderr=self._said)
 
     @property
     def said(self) -> str:
@@ -88,7 +89,7 @@ class Up:
 def ups() -> Iterator[Callable[..., Up]]:
     made: list[Up] = []
 
-    def start(folder: Path, **variables: str) -> Up:
+    def start(folder: Path, **variables: Any) -> Up:
         made.append(Up(folder, **variables))
         return made[-1]
 
