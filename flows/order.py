@@ -10,7 +10,15 @@ from typing import Final
 from msgspec import UNSET
 
 from flows.cut import records_with_ends
-from schemas.control import ControlRecord, OrderEntry, decode_control, decode_order, encode_control, encode_order
+from schemas.control import (
+    ControlRecord,
+    OrderEntry,
+    UnknownKindError,
+    decode_control,
+    encode_control,
+    encode_order,
+    read_order,
+)
 from schemas.log import Log, OffsetGoneError
 from schemas.topics import CONTROL, ORDER, partition_of
 from schemas.unreadable import UNREADABLE
@@ -24,6 +32,9 @@ ENTRY_CONTROL_BYTES_MAX: Final = 256 * 1024
 _CONTROL_END_S: Final = 2.0
 
 _log = logging.getLogger(__name__)
+_SKIPPED: Final = (
+    "%s: %d control records are of kinds that only a newer version knows: kept for it, without effect here"
+)
 
 
 class OrderReader:
@@ -39,6 +50,8 @@ class OrderReader:
         self.known_end = log.end(ORDER, partition)
         # Entries that could not be read and were left out, since somebody last looked.
         self.unreadable = 0
+        # Control records of kinds that only a newer version knows, in entries that were read, since somebody looked.
+        self.skipped = 0
 
     def at_end(self) -> bool:
         """True when every entry that is known of was taken."""
@@ -68,12 +81,15 @@ class OrderReader:
 
     def _keep(self, record: bytes, end: int) -> None:
         try:
-            entry = decode_order(record)
+            entry, skipped = read_order(record)
         except UNREADABLE as error:
             self.unreadable += 1
             where = f"{ORDER}/{self._partition}"
             _log.error("%s: the record of %d bytes before offset %d is no entry: %s", where, len(record), end, error)
             return
+        if skipped:
+            self.skipped += skipped
+            _log.warning(_SKIPPED, ORDER, skipped)
         self._ahead.append((entry, end))
 
 
@@ -88,6 +104,20 @@ class ControlReader:
         # Versions that entries of the journal brought already; reading `control` again must not journal them twice.
         self._followed: dict[str, int] = {}
         self.unreadable = 0
+        # Where the first record stands of a kind that only a newer version knows.
+        self._unknown_at: int | None = None
+
+    @property
+    def resume_at(self) -> int:
+        """Where the next run is to read on: not behind a record that this version could not bring into force.
+
+        So the first flow that knows its kind does; what it reads again is known by its version.
+        """
+        return self.offset if self._unknown_at is None else min(self.offset, self._unknown_at)
+
+    def unknown_from(self, offset: int) -> None:
+        """From here on there is a record of a kind that only a newer version knows."""
+        self._unknown_at = offset if self._unknown_at is None else min(offset, self._unknown_at)
 
     def followed(self, records: Sequence[ControlRecord]) -> None:
         """Note what entries brought into force while following."""
@@ -131,12 +161,16 @@ class ControlReader:
             return [], gone.begin
         if chunk is None:
             return [], offset
-        records = [self._record(raw) for raw in chunk.records()]
+        records = [self._record(raw, offset) for raw in chunk.records()]
         return [record for record in records if record is not None and self._is_new(record)], chunk.next_offset
 
-    def _record(self, raw: bytes) -> ControlRecord | None:
+    def _record(self, raw: bytes, offset: int) -> ControlRecord | None:
         try:
             return decode_control(raw)
+        except UnknownKindError:
+            self.unknown_from(offset)
+            _log.warning(_SKIPPED, CONTROL, 1)
+            return None
         except UNREADABLE as error:
             self.unreadable += 1
             _log.error("%s: a record of %d bytes that is none of ours is left out: %s", CONTROL, len(raw), error)

@@ -228,6 +228,8 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
             entry = self._order.peek()
             if self._order.unreadable:
                 self._leave_out_unreadable()
+            if self._order.skipped:
+                self._leave_to_a_newer_version()
             return entry
         except OffsetGoneError as gone:
             self._must_be_behind(ORDER, self._place.order, gone)
@@ -271,6 +273,12 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
         self._place = self._place._replace(control=self._control.offset)
         self._takes_all = True
 
+    def _leave_to_a_newer_version(self) -> None:
+        """An entry brought something into force that this version does not know: a newer one finds it in `control`."""
+        self._order.skipped = 0
+        self._control.unknown_from(self._log.begin(CONTROL, 0))
+        self._place = self._place._replace(control=self._control.resume_at)
+
     def _seed(self, entry: OrderEntry) -> Step:
         """All control records, just before the first entry that is left of the journal."""
         records, _ = self._control.to_end()
@@ -307,7 +315,7 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
         records = entries_of(self._place.events, now_ms, control, reading.wall_ms)
         self._order.known_end = self._log.append(ORDER, self._partition, records)
         self._control.advance(behind)
-        self._place = self._place._replace(control=behind)
+        self._place = self._place._replace(control=self._control.resume_at)
         self._is_live, self._takes_all = True, False
         return True
 
@@ -326,7 +334,7 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
         if not control and behind != self._control.offset:
             # Records of campaigns that live in other partitions.
             self._control.advance(behind)
-            self._place = self._place._replace(control=behind)
+            self._place = self._place._replace(control=self._control.resume_at)
         return control, behind
 
     def _span(self, before: int | None) -> Span | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import suppress
+from typing import Any, Final, NamedTuple, get_args
 
 import msgspec
 
@@ -67,9 +68,36 @@ def encode_control(record: ControlRecord) -> bytes:
     return _encoder.encode(record)
 
 
+class UnknownKindError(ValueError):
+    """A control record of a kind that this version does not know: a newer one wrote it."""
+
+
+class _Kind(msgspec.Struct):
+    kind: str
+
+
+_kind_decoder = msgspec.json.Decoder(_Kind)
+KINDS: Final = frozenset(str(record.__struct_config__.tag) for record in get_args(ControlRecord))
+
+
 def decode_control(record: bytes) -> ControlRecord:
-    """The control record in the bytes; raises one of `UNREADABLE` on anything else."""
-    return _decoder.decode(record)
+    """The control record in the bytes, without fields that this version does not know.
+
+    Raises UnknownKindError on one of another kind, and one of `UNREADABLE`, which that is, too, on anything else.
+    """
+    try:
+        return _decoder.decode(record)
+    except msgspec.ValidationError:
+        kind = _kind_decoder.decode(record).kind
+        if kind in KINDS:
+            raise
+        raise UnknownKindError(f"a control record of kind {kind[:64]!r}, which this version does not know") from None
+
+
+class _BareEntry(msgspec.Struct, kw_only=True):
+    offset: int
+    now_ms: int
+    wall_ms: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class OrderEntry(msgspec.Struct, kw_only=True):
@@ -86,7 +114,20 @@ class OrderEntry(msgspec.Struct, kw_only=True):
     wall_ms: int | msgspec.UnsetType = msgspec.UNSET
 
 
+class ReadEntry(NamedTuple):
+    """An entry with what of it is in force here, and how many of its control records are of kinds of newer versions."""
+
+    entry: OrderEntry
+    skipped: int
+
+
+class _RawEntry(msgspec.Struct):
+    control: list[msgspec.Raw]
+
+
 _order_decoder = msgspec.json.Decoder(OrderEntry)
+_bare_decoder = msgspec.json.Decoder(_BareEntry)
+_raw_decoder = msgspec.json.Decoder(_RawEntry)
 
 
 def encode_order(entry: OrderEntry) -> bytes:
@@ -95,5 +136,22 @@ def encode_order(entry: OrderEntry) -> bytes:
 
 
 def decode_order(record: bytes) -> OrderEntry:
-    """The order entry in the bytes; raises one of `UNREADABLE` on anything else."""
-    return _order_decoder.decode(record)
+    """The order entry in the bytes, as far as this version knows it; raises one of `UNREADABLE` on anything else."""
+    return read_order(record).entry
+
+
+def read_order(record: bytes) -> ReadEntry:
+    """The order entry in the bytes: a control record of an unknown kind is skipped, and the rest is in force.
+
+    What was skipped stays in the log as it is. Raises one of `UNREADABLE` on what is no entry.
+    """
+    try:
+        return ReadEntry(_order_decoder.decode(record), 0)
+    except msgspec.ValidationError:
+        bare, raws = _bare_decoder.decode(record), _raw_decoder.decode(record).control
+    known: list[ControlRecord] = []
+    for raw in raws:
+        with suppress(UnknownKindError):
+            known.append(decode_control(bytes(raw)))
+    entry = OrderEntry(offset=bare.offset, now_ms=bare.now_ms, control=known, wall_ms=bare.wall_ms)
+    return ReadEntry(entry, len(raws) - len(known))
