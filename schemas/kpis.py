@@ -138,7 +138,8 @@ class KpiColumns(msgspec.Struct, kw_only=True):
 
     A window is keyed by (org_id, campaign_id, level, creative_id, channel, country, device, window, window_start_ms).
     `version` is the number of events folded into it: a later row of a key has a higher version, an equal version is
-    the same row.
+    the same row. `closed` is 1 where the window takes no more events; a window that did not change since its last row
+    has no further one when it closes.
     """
 
     org_id: list[str]
@@ -159,6 +160,8 @@ class KpiColumns(msgspec.Struct, kw_only=True):
     revenue_micros: list[int]
     reach: list[int]
     version: list[int]
+    # Empty where nothing is known of it, as in records of before it was told.
+    closed: list[int] = []
 
     def __len__(self) -> int:
         return len(self.version)
@@ -172,8 +175,17 @@ class KpiColumns(msgspec.Struct, kw_only=True):
             owner=Packed.of(np.array([owners[key] for key in keys], np.int64)),
             level=Packed.of(np.array([LEVELS.index(Level(level)) for level in self.level], np.int64)),
             window=Packed.of(np.array([WINDOWS.index(Window(window)) for window in self.window], np.int64)),
+            closed=Packed.of(np.array(self.closed or [0] * len(self), np.int64)),
             **{name: Packed.of(np.array(getattr(self, name), np.int64)) for name in NUMBERS},
         )
+
+
+class VerdictCounters(msgspec.Struct, kw_only=True):
+    """How much of the counters of a record's windows is under one verdict; columns as long as the others."""
+
+    impressions: Packed
+    clicks: Packed
+    spend_micros: Packed
 
 
 class KpiBatch(msgspec.Struct, kw_only=True):
@@ -197,6 +209,11 @@ class KpiBatch(msgspec.Struct, kw_only=True):
     revenue_micros: Packed
     reach: Packed
     version: Packed
+    # 1 where the window takes no more events. None in records of before it was told.
+    closed: Packed | None = None
+    # What of the counters is suspect and what is invalid traffic; the rest is valid. Absent while nobody judges events.
+    suspect: VerdictCounters | msgspec.UnsetType = msgspec.UNSET
+    invalid: VerdictCounters | msgspec.UnsetType = msgspec.UNSET
 
     def __len__(self) -> int:
         return len(self.version)
@@ -210,8 +227,22 @@ class KpiBatch(msgspec.Struct, kw_only=True):
             level=[LEVELS[code].value for code in self.level.numbers().tolist()],
             window=[WINDOWS[code].value for code in self.window.numbers().tolist()],
             **{name: [values[code] for code in owner] for name, values in texts.items()},
+            closed=self.closed_windows().tolist(),
             **{name: getattr(self, name).numbers().tolist() for name in NUMBERS},
         )
+
+    def closed_windows(self) -> NDArray[np.int64]:
+        """1 where a window is known to take no more events, else 0."""
+        return np.zeros(len(self), np.int64) if self.closed is None else self.closed.numbers()
+
+    def _verdict_columns(self) -> dict[str, Packed]:
+        judged = {"suspect": self.suspect, "invalid": self.invalid}
+        return {
+            f"{verdict}.{name}": getattr(counters, name)
+            for verdict, counters in judged.items()
+            if isinstance(counters, VerdictCounters)
+            for name in VerdictCounters.__struct_fields__
+        }
 
     def check(self) -> None:
         """Raise ValueError where columns differ in length or a code stands for nothing."""
@@ -222,6 +253,10 @@ class KpiBatch(msgspec.Struct, kw_only=True):
                 raise ValueError(f"column {name} has {len(column)} rows of {len(self)}")
             if name in bounds and len(column) and not 0 <= column.min() <= column.max() < bounds[name]:
                 raise ValueError(f"column {name} holds codes that stand for nothing")
+        more = self._verdict_columns() | ({} if self.closed is None else {"closed": self.closed})
+        for name, packed in more.items():
+            if len(packed.numbers()) != len(self):
+                raise ValueError(f"column {name} has {len(packed)} rows of {len(self)}")
 
 
 class Verdicts(msgspec.Struct, kw_only=True, omit_defaults=True):

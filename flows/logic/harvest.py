@@ -82,6 +82,18 @@ def _kept_ms(kind: Int) -> Int:
     return LATENESS_MS
 
 
+@inlined
+def _campaign_of(s: State, window: Int) -> Int:
+    meta = s.meta[window]
+    return np.int64(s.series[meta.owner].campaign if meta.kind >= SERIES else meta.owner)
+
+
+@inlined
+def _age_ms(s: State, window: Int) -> Int:
+    """How long a window's end is behind its campaign's watermark; below 0 it is ahead."""
+    return s.camp[_campaign_of(s, window)].watermark_ms - s.counters[window].end_ms
+
+
 @kernel
 def select_windows(
     s: State, partition: Int, due: NDArray[np.bool_], report: NDArray[np.int32], done: NDArray[np.int32]
@@ -98,10 +110,9 @@ def select_windows(
         kind = meta.kind
         if kind < 0 or kind == TOTAL:
             continue
-        campaign = s.series[meta.owner].campaign if kind >= SERIES else meta.owner
-        if partition >= 0 and s.camp[campaign].home != partition:
+        if partition >= 0 and s.camp[_campaign_of(s, window)].home != partition:
             continue
-        age_ms = s.camp[campaign].watermark_ms - s.counters[window].end_ms
+        age_ms = _age_ms(s, window)
         if meta.dirty != 0 and (age_ms >= LATENESS_MS or due[kind]):
             meta.dirty = 0
             report[reported] = window
@@ -167,9 +178,9 @@ def _unowned_columns(out: Measured) -> Measured:
 
 
 @kernel
-def measure(s: State, windows: NDArray[np.int32], out: Measured) -> None:
-    """Counters, reach, start and end of each window into the columns of `out`."""
-    s, out = unowned_state(s), _unowned_columns(out)
+def measure(s: State, windows: NDArray[np.int32], out: Measured, closed: NDArray[np.uint8]) -> None:
+    """Counters, reach, start and end of each window into the columns of `out`, and 1 into `closed` where it is."""
+    s, out, closed = unowned_state(s), _unowned_columns(out), unowned(closed)
     count = np.empty(RANKS, np.int64)
     for place in range(len(windows)):
         window = np.int64(windows[place])
@@ -183,6 +194,7 @@ def measure(s: State, windows: NDArray[np.int32], out: Measured) -> None:
         out.reach[place] = _reach_of(s, window, count)
         out.window_start_ms[place] = counters.start_ms
         out.window_end_ms[place] = counters.end_ms
+        closed[place] = _age_ms(s, window) >= LATENESS_MS
 
 
 @kernel

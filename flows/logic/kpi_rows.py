@@ -31,11 +31,11 @@ def due_kinds(tick: int) -> NDArray[np.bool_]:
 
 def kpi_batches(state: State, registry: Registry, windows: NDArray[np.int32]) -> list[KpiBatch]:
     """The windows as records, at most ROWS_MAX in one."""
-    numbers = Measured.room(len(windows))
-    measure(state, windows, numbers)
+    numbers, closed = Measured.room(len(windows)), np.empty(len(windows), np.uint8)
+    measure(state, windows, numbers, closed)
     known = np.zeros(len(state.camp) + len(state.series), np.int32)
     return [
-        _batch(state, registry, windows[rows], Measured(*(column[rows] for column in numbers)), known)
+        _batch(state, registry, windows[rows], Measured(*(column[rows] for column in numbers)), closed[rows], known)
         for rows in (slice(first, first + ROWS_MAX) for first in range(0, len(windows), ROWS_MAX))
     ]
 
@@ -66,7 +66,12 @@ def _number_owners(
 
 
 def _batch(
-    state: State, registry: Registry, windows: NDArray[np.int32], numbers: Measured, known: NDArray[np.int32]
+    state: State,
+    registry: Registry,
+    windows: NDArray[np.int32],
+    numbers: Measured,
+    closed: NDArray[np.uint8],
+    known: NDArray[np.int32],
 ) -> KpiBatch:
     # Kinds of windows are numbered as LEVELS and WINDOWS are: see `flows.logic.layout`.
     kinds = columns(state.meta)["kind"][windows]
@@ -83,6 +88,7 @@ def _batch(
         level=Packed.of(kinds // SERIES),
         window=Packed.of(kinds % SERIES),
         version=Packed.of(numbers.impressions + numbers.clicks + numbers.conversions + numbers.leads),
+        closed=Packed.of(closed.astype(np.int64)),
         **packed,
     )
 

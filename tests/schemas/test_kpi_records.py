@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.kpis import KpiBatch, KpiColumns, Packed
+from schemas.kpis import KpiBatch, KpiColumns, Packed, VerdictCounters
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 
@@ -34,6 +34,7 @@ def columns() -> KpiColumns:
         revenue_micros=[0, 0, -5],
         reach=[1, 2, 3],
         version=[1, 3, 70_003],
+        closed=[1, 0, 0],
     )
 
 
@@ -65,6 +66,7 @@ def test_an_owner_is_named_once_a_record() -> None:
         pytest.param("level", Packed.of(np.array([0, 1, 2])), id="a level that is not there"),
         pytest.param("window", Packed.of(np.array([0, 1, -1])), id="a window that is not there"),
         pytest.param("clicks", Packed.of(np.array([0, 1])), id="a column that is too short"),
+        pytest.param("closed", Packed.of(np.array([0, 1])), id="closed windows told of two of three"),
         pytest.param("reach", Packed(0, 3, b"123456789"), id="a width that numbers do not have"),
         pytest.param("spend_micros", Packed(0, 2, b"12345"), id="bytes that are no whole numbers"),
     ],
@@ -72,3 +74,24 @@ def test_an_owner_is_named_once_a_record() -> None:
 def test_a_record_that_is_not_whole_is_refused(name: str, column: Packed) -> None:
     with pytest.raises(ValueError, match=r".+"):
         msgspec.structs.replace(columns().packed(), **{name: column}).check()
+
+
+def test_a_record_of_before_closed_windows_were_told_says_of_none_that_it_is_closed() -> None:
+    old = {name: value for name, value in msgspec.to_builtins(columns().packed()).items() if name != "closed"}
+    batch = msgspec.json.decode(msgspec.json.encode(old), type=KpiBatch)
+    batch.check()
+    assert batch.closed_windows().tolist() == batch.columns().closed == [0, 0, 0]
+
+
+def test_counters_of_a_verdict_are_absent_until_there_are_some_and_as_long_as_the_others() -> None:
+    batch = columns().packed()
+    assert "suspect" not in msgspec.to_builtins(batch)
+    three, two = Packed.of(np.array([1, 0, 7])), Packed.of(np.array([1, 0]))
+    batch.invalid = VerdictCounters(impressions=three, clicks=three, spend_micros=three)
+    again = msgspec.json.decode(msgspec.json.encode(batch), type=KpiBatch)
+    again.check()
+    assert isinstance(again.invalid, VerdictCounters)
+    assert again.invalid.clicks.numbers().tolist() == [1, 0, 7]
+    batch.invalid.clicks = two
+    with pytest.raises(ValueError, match=r"column invalid\.clicks has 2 rows of 3"):
+        batch.check()

@@ -148,6 +148,22 @@ def test_an_open_window_is_reported_at_ticks_and_a_closed_one_for_the_last_time(
     assert shard.arrays.campaign(0)["windows"] == 3, "10 s is given back; 1 min, hour and day are kept"
 
 
+def test_a_row_says_whether_its_window_takes_more_events() -> None:
+    """An hour has passed when the windows of the first event are reported: all but the day are closed by then."""
+    hour_ms = 3_600_000
+    flow = Flow().run(steps_of([Tick(T0 + hour_ms), Ev(1, T0), Ev(2, T0 + hour_ms)], 10, T0)).drain()
+    told = {
+        (window, start_ms): closed
+        for output in flow.outputs
+        for batch in (each.columns() for each in output.kpis)
+        for window, start_ms, closed in zip(batch.window, batch.window_start_ms, batch.closed, strict=True)
+    }
+    assert {window: closed for (window, start_ms), closed in told.items() if start_ms <= T0} == {
+        "10s": 1, "1m": 1, "1h": 1, "day": 0
+    }  # fmt: skip
+    assert {told[window, T0 + hour_ms] for window in ("10s", "1m")} == {0}
+
+
 def test_a_campaign_of_events_alone_is_forgotten_when_its_last_window_closes() -> None:
     flow = Flow().run(steps_of([Tick(T0), Ev(1, T0), *(Tick(T0 + h * 9_000) for h in range(1, 12_000))], 1, T0))
     shard = flow.campaigns[0]
