@@ -170,13 +170,14 @@ class KpiColumns(msgspec.Struct, kw_only=True):
         """The same windows as a record of topic `kpis`."""
         keys = [SeriesKey(*key) for key in zip(*(getattr(self, name) for name in SeriesKey._fields), strict=True)]
         owners = {key: code for code, key in enumerate(dict.fromkeys(keys))}
+        numbers: dict[str, Any] = {name: Packed.of(np.array(getattr(self, name), np.int64)) for name in NUMBERS}
         return KpiBatch(
             owners=list(owners),
             owner=Packed.of(np.array([owners[key] for key in keys], np.int64)),
             level=Packed.of(np.array([LEVELS.index(Level(level)) for level in self.level], np.int64)),
             window=Packed.of(np.array([WINDOWS.index(Window(window)) for window in self.window], np.int64)),
             closed=Packed.of(np.array(self.closed or [0] * len(self), np.int64)),
-            **{name: Packed.of(np.array(getattr(self, name), np.int64)) for name in NUMBERS},
+            **numbers,
         )
 
 

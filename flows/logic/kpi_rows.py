@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +78,7 @@ def _batch(
     code, owners = np.empty(len(windows), np.int32), np.empty(len(windows), np.int32)
     series_first = len(state.camp)
     count = _number_owners(state.meta, windows, series_first, known, code, owners)
-    packed: dict[str, Packed] = {name: Packed.of(column) for name, column in numbers._asdict().items()}
+    packed: dict[str, Any] = {name: Packed.of(column) for name, column in numbers._asdict().items()}
     return KpiBatch(
         owners=[
             registry.series.key(owner - series_first) if owner >= series_first else _own(registry, owner)

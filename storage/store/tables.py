@@ -31,9 +31,8 @@ _KPI_MICROS: Final = ("spend_micros", "revenue_micros")
 
 _kpi_decoder: Final = msgspec.json.Decoder(KpiBatch)
 _NOTHING: Final = Packed(0, 1, b"")
-_NO_KPIS: Final = KpiBatch(
-    owners=[], owner=_NOTHING, level=_NOTHING, window=_NOTHING, **dict.fromkeys(NUMBERS, _NOTHING)
-)
+_NO_NUMBERS: Final[dict[str, Any]] = dict.fromkeys(NUMBERS, _NOTHING)
+_NO_KPIS: Final = KpiBatch(owners=[], owner=_NOTHING, level=_NOTHING, window=_NOTHING, **_NO_NUMBERS)
 _dead_letter_decoder: Final = msgspec.json.Decoder(DeadLetter)
 
 
