@@ -37,6 +37,7 @@ class Oracle:
         self._logged, self._torn = plain.events(self._log)
         self._judged = plain.judgements(self._log)
         self._counted = [event for event in self._logged if not self._is_refused(event)]
+        self._defined = world.definition_offsets(self._log)
         self._clock_was_wrong = any(fault.what == "clock" for fault in world.plan.faults)
 
     def check(self) -> None:
@@ -165,7 +166,7 @@ class Oracle:
     def _was_defined_first(self, key: Key) -> bool:
         """Whether the campaign's definition came into force before its first event."""
         first = min(event.offset for event in self._counted if event.key == key)
-        return self._world.definition_offsets(self._log).get(key, first + 1) <= first
+        return self._defined.get(key, first + 1) <= first
 
     def _table(self, name: str) -> list[dict[str, Any]]:
         return self._world.warehouse.rows(name)
