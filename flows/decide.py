@@ -50,37 +50,38 @@ def build(
     stopping: Callable[[], bool] = never,
     sink: Sink[Any] | None = None,
     renew: Callable[[], None] = nothing,
+    room: Callable[[], None] = nothing,
 ) -> Dataflow:
     """The dataflow over `log`. `sink` takes (sink key, Output or dead letters) in place of the log.
 
     Once `stopping()` holds, the source ends, everything read is worked through and the last snapshot is taken. Where no
     epoch ends any more since the wall clock was set back, `renew()` is called: the dataflow is to be ended and begun
-    anew.
+    anew. `room()` returns when there is room for a snapshot.
     Raises LogUnavailableError when the log cannot say how many partitions it has.
     """
     clock = clock or SystemClock()
-    source = EventsSource(log, clock, meter, settings.source, stopping, Pace(clock, IDLE_S), renew)
+    source = EventsSource(log, clock, meter, settings.source, stopping, Pace(clock, IDLE_S), renew, room)
     partitions = log.partitions(EVENTS)
     mine = sink_key(settings.process)
     flow = Dataflow("decide")
     decoded = op.map("decode", op.input("events", flow, source), decoder(settings.shards, meter))
     letters = op.flat_map("dead_letters", decoded, lambda span: [(mine, span.dead)] if span.dead else [])
-    judged = _stages(decoded, settings, partitions)
+    judged = _stages(decoded, settings, partitions, meter)
     outputs = op.map("outputs", judged, lambda keyed: (mine, keyed[1]))
     end = sink or LogSink(log, meter, settings.process, settings.processes, stopping)
     op.output("log", op.merge("all_outputs", outputs, letters), end)
     return flow
 
 
-def _stages(decoded: Any, settings: FlowSettings, partitions: int) -> KeyedStream[Any]:
+def _stages(decoded: Any, settings: FlowSettings, partitions: int, meter: Meter) -> KeyedStream[Any]:
     """The two keyed stages."""
     shards = settings.shards
 
     def event_stage(kept: Any) -> EventStage:
-        return EventStage(kept, shards, settings.dedupe_ids)
+        return EventStage(kept, shards, settings.dedupe_ids, meter)
 
     def campaign_stage(kept: Any) -> CampaignStage:
-        return CampaignStage(kept, shards, partitions)
+        return CampaignStage(kept, shards, partitions, meter)
 
     to_events: KeyedStream[ToShard] = op.flat_map("to_event_shards", decoded, to_event_shards)
     unique = op.stateful_batch("dedupe", to_events, event_stage)

@@ -37,6 +37,8 @@ class Meter:
         self.epochs = 0
         self.epoch_s = 0.0
         self.watermark_ms = 0
+        # Size of this process's last snapshot, by stage and shard.
+        self._kept_bytes: dict[tuple[str, int], int] = {}
         self.positions: dict[int, Position] = {}
         self.folded_names: Tally[str] = Tally()
         self._declare_input()
@@ -138,6 +140,15 @@ class Meter:
         self.epochs += 1
         self.epoch_s = seconds
         self._epoch.observe(seconds)
+
+    def kept(self, stage: str, shard: int, size: int) -> None:
+        """A shard's snapshot was taken, or gone on from."""
+        self._kept_bytes[stage, shard] = size
+
+    @property
+    def snapshot_bytes(self) -> int:
+        """Size of this process's last snapshot."""
+        return sum(self._kept_bytes.values())
 
     def record_bytes(self) -> float:
         """Mean size of an event so far; 1 before the first."""

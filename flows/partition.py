@@ -63,6 +63,7 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
         stopping: Callable[[], bool],
         pace: Pace | None = None,
         renew: Callable[[], None] = nothing,
+        room: Callable[[], None] = nothing,
     ) -> None:
         self._log = log
         self._partition = partition
@@ -76,6 +77,7 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
         self._stopping = stopping
         self._pace = pace
         self._renew = renew
+        self._room = room
         self._written = WrittenClock(clock)
         self._opened = False
         self._place = resumed or Place(0, 0, 0, 0)
@@ -131,6 +133,8 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
 
     def snapshot(self) -> Place:
         """Behind everything that was emitted. The place before that is complete, and is committed for lag reports."""
+        # Nobody's snapshot is written before all partitions gave theirs.
+        self._room()
         if self._complete is not None:
             self._commit(self._complete.events)
         if self._opened and self._options.journals:

@@ -22,6 +22,7 @@ from flows.clock import SystemClock
 from flows.decide import CLUSTER_EPOCH_BYTES, FlowSettings, build
 from flows.metrics import Meter
 from flows.place import SPAN_BYTES, LogBehindError, SourceOptions
+from flows.room import Room
 from flows.status import StatusReporter
 from flows.store import StoreSettings, prepare
 from flows.warm import load_kernels, settle_collector
@@ -133,6 +134,10 @@ def run(
     if stop():
         return meter
     fixed = StoreSettings(settings.shards, partitions, settings.dedupe_ids, log.identity())
+    room = Room(settings.recovery_dir, meter, stop)
+    if not settings.recovery_dir.exists():
+        progress.starting = "waits for room on the disk to make its state"
+        room.wait()
     prepare(settings.recovery_dir, fixed, process=settings.process, processes=processes, shared=settings.shared)
     flow_settings = FlowSettings(
         shards=settings.shards,
@@ -156,7 +161,7 @@ def run(
     ready()
     try:
         while True:
-            _run_dataflow(log, settings, flow_settings, meter, clock, stop)
+            _run_dataflow(log, settings, flow_settings, meter, clock, stop, room)
             if not stop.renewed():
                 break
             _log.warning("the wall clock was set back: the dataflow goes on from a snapshot that was just taken")
@@ -166,10 +171,18 @@ def run(
 
 
 def _run_dataflow(
-    log: Log, settings: ProcessSettings, flow_settings: FlowSettings, meter: Meter, clock: SystemClock, stop: Stop
+    log: Log,
+    settings: ProcessSettings,
+    flow_settings: FlowSettings,
+    meter: Meter,
+    clock: SystemClock,
+    stop: Stop,
+    room: Room,
 ) -> None:
     renew = _break_cluster if settings.addresses else stop.renew
-    flow = build(flow_settings, log, meter=meter, clock=clock, stopping=stop, renew=renew)
+    flow = build(flow_settings, log, meter=meter, clock=clock, stopping=stop, renew=renew, room=room.wait)
+    # Bytewax writes to the store when it opens it, too.
+    room.wait()
     epoch = timedelta(seconds=settings.epoch_seconds)
     recovery = RecoveryConfig(settings.recovery_dir, timedelta(0))  # type: ignore[no-untyped-call]
     try:

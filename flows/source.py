@@ -32,8 +32,10 @@ class EventsSource(FixedPartitionedSource[Item, Place]):
         stopping: Callable[[], bool],
         pace: Pace | None = None,
         renew: Callable[[], None] = nothing,
+        room: Callable[[], None] = nothing,
     ) -> None:
-        """`pace` keeps idle partitions waiting; `renew` asks for the dataflow to be ended and begun anew."""
+        """`pace` keeps idle partitions waiting; `renew` asks for the dataflow to be ended and begun anew; `room` waits
+        until a snapshot can be written."""
         self._log = log
         self._clock = clock
         self._meter = meter
@@ -41,6 +43,7 @@ class EventsSource(FixedPartitionedSource[Item, Place]):
         self._stopping = stopping
         self._pace = pace
         self._renew = renew
+        self._room = room
         self._partitions = log.partitions(EVENTS)
 
     def list_parts(self) -> list[str]:
@@ -60,4 +63,5 @@ class EventsSource(FixedPartitionedSource[Item, Place]):
             self._stopping,
             self._pace,
             self._renew,
+            self._room,
         )

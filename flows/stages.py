@@ -141,10 +141,14 @@ def to_event_shards(decoded: Decoded) -> list[tuple[str, ToShard]]:
 class EventStage(StatefulBatchLogic[ToShard, ToShard, Kept]):
     """An event shard: drops duplicates, splits by campaign."""
 
-    def __init__(self, kept: Kept | None, shards: int, dedupe_ids: int) -> None:
+    def __init__(self, kept: Kept | None, shards: int, dedupe_ids: int, meter: Meter | None = None) -> None:
+        self._meter = meter
         self._shards = shards
         self._dedupe_ids = dedupe_ids
-        self._logic = None if kept is None else EventShard.restore(unpack(kept.packed), kept.shard, shards, dedupe_ids)
+        self._logic: EventShard | None = None
+        if kept is not None:
+            self._logic = EventShard.restore(unpack(kept.packed), kept.shard, shards, dedupe_ids)
+            _counted("dedupe", kept, meter)
 
     def on_batch(self, values: list[ToShard]) -> tuple[list[ToShard], bool]:
         """One step for each campaign shard from each step."""
@@ -157,18 +161,20 @@ class EventStage(StatefulBatchLogic[ToShard, ToShard, Kept]):
     def snapshot(self) -> Kept:
         """The shard's state."""
         assert self._logic is not None
-        return Kept(self._logic.shard, pack(self._logic.snapshot()))
+        return _counted("dedupe", Kept(self._logic.shard, pack(self._logic.snapshot())), self._meter)
 
 
 class CampaignStage(StatefulBatchLogic[ToShard, Output, Kept]):
     """A campaign shard: KPIs, budgets, decisions."""
 
-    def __init__(self, kept: Kept | None, shards: int, partitions: int) -> None:
+    def __init__(self, kept: Kept | None, shards: int, partitions: int, meter: Meter | None = None) -> None:
+        self._meter = meter
         self._shards = shards
         self._partitions = partitions
-        self._logic = (
-            None if kept is None else CampaignShard.restore(unpack(kept.packed), kept.shard, shards, partitions)
-        )
+        self._logic: CampaignShard | None = None
+        if kept is not None:
+            self._logic = CampaignShard.restore(unpack(kept.packed), kept.shard, shards, partitions)
+            _counted("campaigns", kept, meter)
 
     def on_batch(self, values: list[ToShard]) -> tuple[list[Output], bool]:
         """What follows from the steps."""
@@ -184,7 +190,13 @@ class CampaignStage(StatefulBatchLogic[ToShard, Output, Kept]):
     def snapshot(self) -> Kept:
         """The shard's state."""
         assert self._logic is not None
-        return Kept(self._logic.shard, pack(self._logic.snapshot(copied=False)))
+        return _counted("campaigns", Kept(self._logic.shard, pack(self._logic.snapshot(copied=False))), self._meter)
+
+
+def _counted(stage: str, kept: Kept, meter: Meter | None) -> Kept:
+    if meter is not None:
+        meter.kept(stage, kept.shard, len(kept.packed))
+    return kept
 
 
 def _says_something(output: Output) -> bool:

@@ -28,6 +28,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fixtur
     return Undisturbed.run(root, EVENTS_TOTAL, SEED, DAILY_BUDGET_MICROS, bootstrap)
 
 
+# A dozen starts of a cluster take minutes on a machine that does much else.
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("processes", [1, 2], ids=["one process", "a cluster of two"])
 def test_ten_kills_change_no_total_and_no_decision(undisturbed: Undisturbed, processes: int, tmp_path: Path) -> None:
     rng = random.Random(f"{SEED} {undisturbed.kind} {processes}")
