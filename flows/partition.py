@@ -19,7 +19,7 @@ from flows.epoch import Epoch
 from flows.logic.step import Step
 from flows.metrics import Meter
 from flows.order import ControlReader, OrderReader, entries_of
-from flows.place import Item, LogBehindError, Place, SourceOptions, Span, nothing
+from flows.place import Item, LogBehindError, Place, SourceOptions, Span, must_hold, nothing
 from schemas.control import ControlRecord, OrderEntry
 from schemas.log import Chunk, Log, LogUnavailableError, OffsetGoneError
 from schemas.topics import CONTROL, EVENTS, ORDER
@@ -85,6 +85,8 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
         self._retry_at_s = 0.0
         self._retry_s = RETRY_FIRST_S
         self._idle = False
+        # Whether this epoch has had something for every shard.
+        self._touched = not options.touches
         self._epoch = Epoch(meter, options, clock.mono_s())
         self._complete: Place | None = None
 
@@ -108,6 +110,9 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
             self._renew()
         if self._stopping():
             raise StopIteration
+        if not self._touched:
+            self._touched = True
+            return [self._empty()]
         self._epoch.note(now_s)
         self._idle = True
         self._meter.loop.turn()
@@ -143,6 +148,7 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
                 self._note_outputs()
         self._complete = self._place
         self._epoch.ended(self._clock.mono_s())
+        self._touched = not self._options.touches
         return self._place
 
     def _note_outputs(self) -> None:
@@ -161,7 +167,7 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
             begins = (log.begin(EVENTS, partition), log.begin(ORDER, partition), log.begin(CONTROL, 0))
             self._place = Place(*begins, 0)
         else:
-            self._must_hold(self._place)
+            must_hold(log, partition, self._place)
         self._end = log.end(EVENTS, partition)
         self._order = OrderReader(log, partition, self._place.order)
         self._control = ControlReader(log, partition, self._partitions, self._place.control)
@@ -178,18 +184,6 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
             self._acted.look()
         self._written.start(self._place.now_ms)
         self._opened = True
-
-    def _must_hold(self, place: Place) -> None:
-        """Raise LogBehindError where the log ends before what the snapshot was made from."""
-        known = (
-            (EVENTS, self._partition, place.events),
-            (ORDER, self._partition, place.order),
-            (CONTROL, 0, place.control),
-        )
-        for topic, partition, offset in known:
-            end = self._log.end(topic, partition)
-            if end < offset:
-                raise LogBehindError(topic, partition, end, offset)
 
     def _advance(self) -> list[Item]:
         entry = self._next_entry()
@@ -215,7 +209,10 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
         if self._nudge_due_s is None or self._clock.mono_s() < self._nudge_due_s:
             return []
         self._nudge_due_s = None
-        return [replace(self._point(self._place.now_ms, []), tick=False)]
+        return [self._empty()]
+
+    def _empty(self) -> Step:
+        return replace(self._point(self._place.now_ms, []), tick=False)
 
     def _is_done(self, entry: OrderEntry | None) -> bool:
         return self._options.ends and entry is None and self._ahead is None and self._place.events >= self._end

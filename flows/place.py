@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from flows.logic.step import Step
-from schemas.log import Chunk
+from schemas.log import Chunk, Log
+from schemas.topics import CONTROL, EVENTS, ORDER
 
 # A span under load: large enough that Python's cost for a span vanishes, small enough for a decision in milliseconds.
 SPAN_BYTES: Final = 2 * 2**20
@@ -40,6 +41,15 @@ class Place(NamedTuple):
     outputs: tuple[int, ...] = ()
 
 
+def must_hold(log: Log, number: int, place: Place) -> None:
+    """Raise LogBehindError where the log ends before what a partition's snapshot was made from."""
+    known = ((EVENTS, number, place.events), (ORDER, number, place.order), (CONTROL, 0, place.control))
+    for topic, partition, offset in known:
+        end = log.end(topic, partition)
+        if end < offset:
+            raise LogBehindError(topic, partition, end, offset)
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """Consecutive events of a partition between two control points."""
@@ -67,5 +77,9 @@ class SourceOptions:
     # the memory of a process that is slower than its peers; None for a single process, where each span is worked
     # through before the next is read.
     epoch_bytes_max: int | None = None
+    # True: each epoch begins with an empty step for every shard, so that all of them are in its snapshot. Bytewax keeps
+    # a snapshot only of what was touched, and never drops one of an epoch that was not closed when the flow was killed:
+    # the next run would count that epoch anew, and leave the old snapshot of a shard it did not touch to the run after.
+    touches: bool = False
     # An epoch that lasts longer than this hangs on a wall clock that was set back; None: nobody looks.
     epoch_s_max: float | None = None

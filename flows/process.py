@@ -149,6 +149,7 @@ def run(
             ends=settings.until_end,
             journals=settings.journals,
             epoch_bytes_max=CLUSTER_EPOCH_BYTES if processes > 1 else None,
+            touches=True,
             epoch_s_max=2 * settings.epoch_seconds + _OVERDUE_S,
         ),
     )

@@ -301,3 +301,15 @@ def test_what_an_earlier_snapshot_holds_is_committed_for_lag_reports(log: Memory
     assert log.committed("flow", EVENTS, HERE) is None
     reader.part.snapshot()
     assert log.committed("flow", EVENTS, HERE) == 2
+
+
+def test_each_epoch_begins_with_something_for_every_shard_whatever_the_log_does(log: MemoryLog) -> None:
+    """What an epoch does not touch is not in its snapshot; a killed run's snapshot of that epoch would stand for it."""
+    reader = Reader(log, touches=True)
+    log.down = True
+    assert reader.read() == ["nudge"]
+    reader.part.snapshot()
+    assert reader.read() == ["nudge"]
+    log.down = False
+    reader.part.snapshot()
+    assert reader.later(10_000).read() == ["nudge", "tick 1010000"]
