@@ -139,20 +139,7 @@ def run(
         progress.starting = "waits for room on the disk to make its state"
         room.wait()
     prepare(settings.recovery_dir, fixed, process=settings.process, processes=processes, shared=settings.shared)
-    flow_settings = FlowSettings(
-        shards=settings.shards,
-        dedupe_ids=settings.dedupe_ids,
-        process=settings.process,
-        processes=processes,
-        source=SourceOptions(
-            span_bytes=settings.span_bytes,
-            ends=settings.until_end,
-            journals=settings.journals,
-            epoch_bytes_max=CLUSTER_EPOCH_BYTES if processes > 1 else None,
-            touches=True,
-            epoch_s_max=2 * settings.epoch_seconds + _OVERDUE_S,
-        ),
-    )
+    flow_settings = _flow_settings(settings, processes)
     if settings.metrics_port:
         meter.serve(settings.metrics_host, settings.metrics_port + settings.process)
     clock = SystemClock()
@@ -169,6 +156,23 @@ def run(
     finally:
         status.stop()
     return meter
+
+
+def _flow_settings(settings: ProcessSettings, processes: int) -> FlowSettings:
+    return FlowSettings(
+        shards=settings.shards,
+        dedupe_ids=settings.dedupe_ids,
+        process=settings.process,
+        processes=processes,
+        source=SourceOptions(
+            span_bytes=settings.span_bytes,
+            ends=settings.until_end,
+            journals=settings.journals,
+            epoch_bytes_max=CLUSTER_EPOCH_BYTES if processes > 1 else None,
+            touches=True,
+            epoch_s_max=2 * settings.epoch_seconds + _OVERDUE_S,
+        ),
+    )
 
 
 def _run_dataflow(
