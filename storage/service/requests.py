@@ -82,6 +82,7 @@ def call_of(request: Request, came: Received, body: bytes, *, changes: bool) -> 
         settings=settings,
         parameters={name[len("param_") :]: value for name, value in parameters.items() if name.startswith("param_")},
         default_format=parameters.get("default_format") or headers.get("x-clickhouse-format") or "TabSeparated",
+        revision=int(named) if (named := parameters.get("client_protocol_version", "")).isdecimal() else 0,
         wait_for_end=_is_on(parameters, "wait_end_of_query"),
         externals=came.externals,
     )

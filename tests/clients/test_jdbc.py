@@ -54,3 +54,18 @@ def test_jdbc_asks_with_its_defaults(askers: dict[str, Asker], name: str) -> Non
     else:
         assert "497" in told["refused"]
         assert "164" in told["insert refused"]
+
+
+@programs.TAKES_MINUTES
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param(["compress=false"], id="plain answers"),
+        pytest.param(["decompress=true"], id="packed statements"),
+        pytest.param(["client.use_http_compression=true", "compress=false"], id="HTTP's own compression, none asked"),
+    ],
+)
+@pytest.mark.parametrize("name", ["ann", "default"])
+def test_jdbc_asks_however_it_packs(askers: dict[str, Asker], name: str, given: list[str]) -> None:
+    asker = askers[name]
+    check_answers(asker, programs.java(*asker.arguments, *given))

@@ -1,0 +1,2 @@
+{{ config(materialized="view") }}
+SELECT * FROM {{ ref("spend") }} WHERE clicks > 333
