@@ -39,6 +39,14 @@ class Market:
     leads_per_mille: int = 0
     duplicates_per_mille: int = 0
     start_ms: int = START_MS
+    # Whether nearly every event is of a series of its own: campaign, creative, channel, country and device are drawn
+    # evenly and each by itself.
+    many_series: bool = False
+
+
+# As a careless or hostile sender has them: 480 million series.
+MANY_SERIES: Final = Market(campaigns=1_000, many_series=True)
+_MANY_CREATIVES: Final = 2_000
 
 
 def _skewed(rng: np.random.Generator, kinds: int, size: int) -> NDArray[np.int64]:
@@ -59,7 +67,7 @@ def _refer_back(columns: Columns, kind: int, to_kind: int) -> None:
     targets = np.flatnonzero(columns["kind"] == to_kind)
     before = np.searchsorted(targets, rows) - 1
     rows, origins = rows[before >= 0], targets[before[before >= 0]]
-    for name in ("campaign", "creative", "publisher", "country", "device", "user"):
+    for name in ("campaign", "creative", "publisher", "channel", "country", "device", "user"):
         columns[name][rows] = columns[name][origins]
     columns["named"][rows] = columns["id"][origins]
 
@@ -78,6 +86,9 @@ def _block(rng: np.random.Generator, market: Market, first: int, size: int) -> C
         "device": _skewed(rng, len(DEVICES), size),
         "user": (USERS * rng.random(size) ** 3).astype(np.int64),
     }
+    columns["channel"] = columns["campaign"] % len(CHANNELS)
+    if market.many_series:
+        columns |= _spread(rng, market, size)
     _refer_back(columns, 1, 0)
     _refer_back(columns, 2, 1)
     _refer_back(columns, 3, 1)
@@ -89,12 +100,20 @@ def _block(rng: np.random.Generator, market: Market, first: int, size: int) -> C
     return columns
 
 
-def _about(campaign: int, creative: int, publisher: int) -> str:
-    """The members that follow from campaign, creative and publisher."""
-    channel, platform = CHANNELS[campaign % len(CHANNELS)], PLATFORMS[campaign % len(PLATFORMS)]
+def _spread(rng: np.random.Generator, market: Market, size: int) -> Columns:
+    """The dimensions of series drawn evenly; each independent of the others."""
+    kinds = {"campaign": market.campaigns, "creative": _MANY_CREATIVES, "country": len(COUNTRIES)}
+    kinds |= {"device": len(DEVICES), "channel": len(CHANNELS)}
+    return {name: rng.integers(0, count, size) for name, count in kinds.items()}
+
+
+def _about(campaign: int, creative: int, publisher: int, channel_code: int, many_series: bool) -> str:
+    """The members that follow from these four; with many series campaigns share creatives."""
+    channel, platform = CHANNELS[channel_code], PLATFORMS[campaign % len(PLATFORMS)]
+    name = f"{creative}" if many_series else f"{campaign}-{creative}"
     return (
         f'"campaign_id":"cmp-{campaign}","ad_group_id":"ag-{campaign}-{creative % 3}",'
-        f'"creative_id":"cr-{campaign}-{creative}","publisher_id":"pub-{publisher}","channel":"{channel}","platform":"{platform}"'
+        f'"creative_id":"cr-{name}","publisher_id":"pub-{publisher}","channel":"{channel}","platform":"{platform}"'
     )
 
 
@@ -108,15 +127,15 @@ def _ending(kind: int, named: int, cost: int, revenue: int, email: int) -> str:
     return f',"click_id":"{named:016x}","lead":{{"email":"p{email}@example.com","form_seconds":{email % 90}.5}}}}\n'
 
 
-def _lines(columns: Columns) -> Iterator[str]:
-    fields = ("id", "kind", "ts", "campaign", "creative", "publisher", "country", "device", "user")
+def _lines(columns: Columns, many_series: bool) -> Iterator[str]:
+    fields = ("id", "kind", "ts", "campaign", "creative", "publisher", "channel", "country", "device", "user")
     ends = ("named", "cost", "revenue")
-    for code, kind, ts, campaign, creative, publisher, country, device, user, named, cost, revenue in zip(
+    for code, kind, ts, campaign, creative, publisher, channel, country, device, user, named, cost, revenue in zip(
         *(columns[name].tolist() for name in (*fields, *ends)), strict=True
     ):
         yield (
             f'{{"event_id":"{code:016x}","type":"{TYPES[kind]}","ts":{ts},'
-            f'{_about(campaign, creative, publisher)},"user_id":"u{user}",'
+            f'{_about(campaign, creative, publisher, channel, many_series)},"user_id":"u{user}",'
             f'"country":"{COUNTRIES[country]}","device":"{DEVICES[device]}"{_ending(kind, named, cost, revenue, user)}'
         )
 
@@ -129,7 +148,7 @@ def event_lines(events: int, seed: int, market: Market = Market()) -> Iterator[l
     rng = np.random.default_rng(seed)
     for first in range(0, events, BLOCK):
         size = min(BLOCK, events - first)
-        lines = list(_lines(_block(rng, market, first, size)))
+        lines = list(_lines(_block(rng, market, first, size), market.many_series))
         for row in np.flatnonzero(rng.integers(0, 1_000, size) < market.duplicates_per_mille).tolist():
             lines[row] = lines[max(0, row - int(rng.integers(1, 1_000)))]
         yield lines

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.batch import EventBatch, SeriesKey
+from schemas.batch import EventBatch, SeriesColumns
 from schemas.decode import SeriesTable, decode_chunk
 from schemas.decode.kernel import inlined, kernel
 from schemas.events import TS_MS_MAX, TS_MS_MIN
@@ -69,8 +69,7 @@ def _fold(
     ts_ms: NDArray[np.int64],
     cost_micros: NDArray[np.int64],
     revenue_micros: NDArray[np.int64],
-    series_code: NDArray[np.int32],
-    campaign_of_code: NDArray[np.int64],
+    campaign_of_row: NDArray[np.int64],
     window_ms: int,
     slots: NDArray[np.int32],
     keys: NDArray[np.int64],
@@ -79,7 +78,7 @@ def _fold(
 ) -> int:
     """Add events to their windows; how many windows there are now. There must be room for one more an event."""
     for row in range(ts_ms.shape[0]):
-        campaign = campaign_of_code[series_code[row]]
+        campaign = campaign_of_row[row]
         if campaign < 0:
             continue
         start = ts_ms[row] // window_ms * window_ms
@@ -103,8 +102,8 @@ class Windows:
     def __init__(self, window_ms: int) -> None:
         self._window_ms = window_ms
         self._campaigns: dict[str, int] = {}
-        self._series: list[SeriesKey] = []
-        self._campaign_of_code = np.empty(0, np.int64)
+        self._series = SeriesColumns.empty()
+        self._number_of_code = np.empty(0, np.int64)
         self._used = 0
         self._keys = np.zeros((_FIRST_WINDOWS, 2), np.int64)
         self._sums = np.zeros((_FIRST_WINDOWS, 5), np.int64)
@@ -119,8 +118,7 @@ class Windows:
             batch.ts_ms,
             batch.cost_micros,
             batch.revenue_micros,
-            batch.series_code,
-            self._campaign_of_code,
+            self._number_of_code[batch.series.campaign_of(batch.series_code)],
             self._window_ms,
             self._slots,
             self._keys,
@@ -134,19 +132,21 @@ class Windows:
         windows = zip(self._keys[: self._used].tolist(), self._sums[: self._used].tolist(), strict=True)
         yield from sorted((names[campaign], start, *sums) for (campaign, start), sums in windows)
 
-    def _learn(self, series: list[SeriesKey]) -> None:
-        """The campaigns of codes that are new; the list is the one of the batch before, or another."""
+    def _learn(self, series: SeriesColumns) -> None:
+        """The campaigns of codes that are new; the columns are those of the batch before, or others."""
         if series is not self._series:
-            self._series, self._campaign_of_code = series, np.empty(0, np.int64)
-        known = len(self._campaign_of_code)
-        if known < len(series):
-            added = np.array([self._campaign(key) for key in series[known:]], np.int64)
-            self._campaign_of_code = np.concatenate((self._campaign_of_code, added))
+            self._series, self._number_of_code = series, np.empty(0, np.int64)
+        known = len(self._number_of_code)
+        if known < series.marks[1]:
+            added = np.array(
+                [self._campaign(series.campaign_key(c)[1]) for c in range(known, series.marks[1])], np.int64
+            )
+            self._number_of_code = np.concatenate((self._number_of_code, added))
 
-    def _campaign(self, key: SeriesKey) -> int:
-        if not key.campaign_id:
+    def _campaign(self, campaign_id: str) -> int:
+        if not campaign_id:
             return _NO_CAMPAIGN
-        return self._campaigns.setdefault(key.campaign_id, len(self._campaigns))
+        return self._campaigns.setdefault(campaign_id, len(self._campaigns))
 
     def _make_room(self, events: int) -> None:
         room = len(self._keys)

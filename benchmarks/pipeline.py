@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 from bytewax._bytewax import run_main
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 from bytewax.recovery import RecoveryConfig
@@ -171,8 +172,10 @@ def fill(log: LocalLog, path: Path) -> dict[str, int]:
             if records:
                 log.append(EVENTS, partition, records)
         batch = decode_chunk(Chunk(EVENTS, 0, payload, 0, len(payload)), now_ms=TS_MS_MAX).batch
-        for code, cost in zip(batch.series_code.tolist(), batch.cost_micros.tolist(), strict=True):
-            spend[batch.series[code].campaign_id] += cost
+        by_campaign = np.zeros(batch.series.marks[1], np.int64)
+        np.add.at(by_campaign, batch.series.campaign_of(batch.series_code), batch.cost_micros)
+        for code, cost in enumerate(by_campaign.tolist()):
+            spend[batch.series.campaign_key(code)[1]] += cost
     return spend
 
 

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 app = typer.Typer(help="Measure throughput and latency; write event files to measure with.", no_args_is_help=True)
+
+
+class Series(StrEnum):
+    """How many series the events of a generated file are of."""
+
+    SOME = "some"
+    MANY = "many"
+
 
 _LIMIT = "Also run `bench limit` before and after, and print the ratio to it."
 
@@ -60,11 +69,17 @@ def generate(
     seed: Annotated[int, typer.Option(help="The same seed gives the same file.")] = 1,
     leads_per_mille: Annotated[int, typer.Option(min=0, max=500, help="Leads among 1,000 events.")] = 0,
     duplicates_per_mille: Annotated[int, typer.Option(min=0, max=500, help="Repeated lines among 1,000.")] = 0,
+    series: Annotated[
+        Series, typer.Option(help="many: nearly every event has a series of its own, in 1,000 campaigns.")
+    ] = Series.SOME,
 ) -> None:
     """Write a file of realistic events."""
-    from benchmarks.event_files import Market, write_event_file
+    from dataclasses import replace
 
-    market = Market(leads_per_mille=leads_per_mille, duplicates_per_mille=duplicates_per_mille)
+    from benchmarks.event_files import MANY_SERIES, Market, write_event_file
+
+    kind = MANY_SERIES if series is Series.MANY else Market()
+    market = replace(kind, leads_per_mille=leads_per_mille, duplicates_per_mille=duplicates_per_mille)
     written = write_event_file(out, events, seed, market)
     typer.echo(f"{out}: {events} events, {written} bytes")
 

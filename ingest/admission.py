@@ -143,10 +143,10 @@ class _Request:
 
 def _by_rules(admitted: Admitted, request: _Request, batch: EventBatch, rules: Rules) -> EventBatch:
     """The events that the rules let through; the others are refused."""
-    verdicts = {name: rules.campaign(name) for name in {key.campaign_id for key in batch.series}}
-    of_code = [verdicts[key.campaign_id] for key in batch.series]
-    kept = np.array([verdict is None for verdict in of_code], dtype=np.bool_)[batch.series_code]
-    for position, code in zip(batch.position[~kept].tolist(), batch.series_code[~kept].tolist(), strict=True):
+    of_code = [rules.campaign(name) for name in _campaigns(batch)]
+    campaign = batch.series.campaign_of(batch.series_code)
+    kept = np.array([verdict is None for verdict in of_code], dtype=np.bool_)[campaign]
+    for position, code in zip(batch.position[~kept].tolist(), campaign[~kept].tolist(), strict=True):
         if (verdict := of_code[code]) is not None:
             admitted.refused.append(request.refuse(position, verdict[0], "campaign_id", verdict[1]))
     if not rules.money:
@@ -159,10 +159,16 @@ def _by_rules(admitted: Admitted, request: _Request, batch: EventBatch, rules: R
     return batch if kept.all() else batch.take(kept)
 
 
+def _campaigns(batch: EventBatch) -> list[str]:
+    """Ids of campaigns by code; all are of one organisation."""
+    return [batch.series.campaign_key(code)[1] for code in range(int(batch.series.marks[1]))]
+
+
 def _place(admitted: Admitted, request: _Request, batch: EventBatch, partitions: int) -> None:
     """Cut the events out of the payload and put each into the partition of its campaign."""
-    home = [partition_of(key.campaign_id, partitions) if key.campaign_id else None for key in batch.series]
-    for position, code in zip(batch.position.tolist(), batch.series_code.tolist(), strict=True):
+    home = [partition_of(name, partitions) if name else None for name in _campaigns(batch)]
+    campaign = batch.series.campaign_of(batch.series_code)
+    for position, code in zip(batch.position.tolist(), campaign.tolist(), strict=True):
         line = request.line(position)
         partition = home[code]
         if partition is None:

@@ -171,8 +171,12 @@ class KpiColumns(msgspec.Struct, kw_only=True):
         keys = [SeriesKey(*key) for key in zip(*(getattr(self, name) for name in SeriesKey._fields), strict=True)]
         owners = {key: code for code, key in enumerate(dict.fromkeys(keys))}
         numbers: dict[str, Any] = {name: Packed.of(np.array(getattr(self, name), np.int64)) for name in NUMBERS}
+        texts = {text: code for code, text in enumerate(dict.fromkeys(text for key in owners for text in key))}
+        codes = np.array([[texts[text] for text in key] for key in owners], np.int32).reshape(
+            -1, len(SeriesKey._fields)
+        )
         return KpiBatch(
-            owners=list(owners),
+            owners=Owners.of(list(texts), codes.T),
             owner=Packed.of(np.array([owners[key] for key in keys], np.int64)),
             level=Packed.of(np.array([LEVELS.index(Level(level)) for level in self.level], np.int64)),
             window=Packed.of(np.array([WINDOWS.index(Window(window)) for window in self.window], np.int64)),
@@ -189,14 +193,39 @@ class VerdictCounters(msgspec.Struct, kw_only=True):
     spend_micros: Packed
 
 
+class Owners(msgspec.Struct, kw_only=True):
+    """Whose windows they are: `texts`, each once, and for each owner and field which of them it is."""
+
+    texts: list[str]
+    org_id: Packed
+    campaign_id: Packed
+    creative_id: Packed
+    channel: Packed
+    country: Packed
+    device: Packed
+
+    @classmethod
+    def of(cls, texts: list[str], codes: NDArray[np.int32]) -> Owners:
+        """Owners from codes of texts, shaped [field of SeriesKey, owner]."""
+        return cls(texts=texts, **{name: Packed.of(codes[k]) for k, name in enumerate(SeriesKey._fields)})
+
+    def __len__(self) -> int:
+        return len(self.org_id)
+
+    def codes(self) -> dict[str, NDArray[np.int64]]:
+        """By field: which text each owner has."""
+        return {name: getattr(self, name).numbers() for name in SeriesKey._fields}
+
+
 class KpiBatch(msgspec.Struct, kw_only=True):
     """Some KPI windows, packed: one record of topic `kpis`. What the columns mean is said at `KpiColumns`.
 
-    `owner` indexes `owners`, whose dimensions are empty for a campaign's own windows; `level` indexes LEVELS and
-    `window` WINDOWS. A tenth of the work of making and writing texts and numbers one by one, and half the bytes.
+    `owner` is a place in the columns of `owners`, where the dimensions of a campaign's own windows are empty; `level`
+    indexes LEVELS and `window` WINDOWS. A tenth of the work of making and writing texts and numbers one by one, and
+    half the bytes. Older records have a list for `owners`, six texts each.
     """
 
-    owners: list[SeriesKey]
+    owners: Owners | list[SeriesKey]
     owner: Packed
     level: Packed
     window: Packed
@@ -223,11 +252,12 @@ class KpiBatch(msgspec.Struct, kw_only=True):
         """The windows as lists of texts and numbers. Raises ValueError where the record is not whole."""
         self.check()
         owner = self.owner.numbers().tolist()
-        texts = {name: [getattr(key, name) for key in self.owners] for name in SeriesKey._fields}
+        texts, codes = self.named()
+        named = {name: [texts[code] for code in of_owner.tolist()] for name, of_owner in codes.items()}
         return KpiColumns(
             level=[LEVELS[code].value for code in self.level.numbers().tolist()],
             window=[WINDOWS[code].value for code in self.window.numbers().tolist()],
-            **{name: [values[code] for code in owner] for name, values in texts.items()},
+            **{name: [values[code] for code in owner] for name, values in named.items()},
             closed=self.closed_windows().tolist(),
             **{name: getattr(self, name).numbers().tolist() for name in NUMBERS},
         )
@@ -245,6 +275,14 @@ class KpiBatch(msgspec.Struct, kw_only=True):
             for name in VerdictCounters.__struct_fields__
         }
 
+    def named(self) -> tuple[list[str], dict[str, NDArray[np.int64]]]:
+        """Texts, and by field of SeriesKey which of them each owner has."""
+        if isinstance(self.owners, Owners):
+            return self.owners.texts, self.owners.codes()
+        texts = [text for key in self.owners for text in key]
+        places = np.arange(len(texts)).reshape(-1, len(SeriesKey._fields))
+        return texts, {name: places[:, k] for k, name in enumerate(SeriesKey._fields)}
+
     def check(self) -> None:
         """Raise ValueError where columns differ in length or a code stands for nothing."""
         bounds = {"owner": len(self.owners), "level": len(LEVELS), "window": len(WINDOWS)}
@@ -252,12 +290,22 @@ class KpiBatch(msgspec.Struct, kw_only=True):
             column = getattr(self, name).numbers()
             if len(column) != len(self):
                 raise ValueError(f"column {name} has {len(column)} rows of {len(self)}")
-            if name in bounds and len(column) and not 0 <= column.min() <= column.max() < bounds[name]:
-                raise ValueError(f"column {name} holds codes that stand for nothing")
+            if name in bounds:
+                _must_stand_for(name, column, bounds[name])
         more = self._verdict_columns() | ({} if self.closed is None else {"closed": self.closed})
         for name, packed in more.items():
             if len(packed.numbers()) != len(self):
                 raise ValueError(f"column {name} has {len(packed)} rows of {len(self)}")
+        texts, codes = self.named()
+        for name, column in codes.items():
+            if len(column) != bounds["owner"]:
+                raise ValueError(f"column {name} has {len(column)} owners of {bounds['owner']}")
+            _must_stand_for(name, column, len(texts))
+
+
+def _must_stand_for(name: str, codes: NDArray[np.int64], count: int) -> None:
+    if len(codes) and not 0 <= codes.min() <= codes.max() < count:
+        raise ValueError(f"column {name} holds codes that stand for nothing")
 
 
 class Verdicts(msgspec.Struct, kw_only=True, omit_defaults=True):

@@ -84,9 +84,9 @@ class Arrays:
         self.state.camp_heads[slot] = at.FREE
         return self.campaign(slot)
 
-    def add_series(self, slots: list[int], campaigns: list[int]) -> None:
+    def add_series(self, slots: NDArray[np.int32], campaigns: NDArray[np.int32]) -> None:
         """Rows for series of campaigns."""
-        self.series = max(self.series, max(slots) + 1)
+        self.series = max(self.series, int(slots.max()) + 1)
         s = self.state
         if self.series > len(s.series):
             rows = max(_GROWTH * len(s.series), 1 << self.series.bit_length())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,7 +19,6 @@ from flows.logic.live_rows import REFRESH_TICKS, LivePace, live_rows
 from flows.logic.registry import CampaignKey, Limits, Registry
 from flows.logic.spans import Span, merge_parts
 from flows.logic.step import Output, Step
-from schemas.batch import SeriesKey
 from schemas.control import CampaignRecord, ControlRecord, DecisionWordRecord
 from schemas.decisions import Decision, next_sequence
 from schemas.kpis import KpiBatch, Verdicts
@@ -111,10 +109,8 @@ class CampaignShard:
             row["total_window"] = self.arrays.take_total(slot, now_ms)
             self.ledger.begin(slot, now_ms)
         self.registry.new_campaigns.clear()
-        if self.registry.new_series:
-            added = self.registry.new_series
-            self.arrays.add_series(added, [self.registry.campaign_of_series[slot] for slot in added])
-        self.registry.new_series.clear()
+        if len(added := self.registry.take_new_series()) > 0:
+            self.arrays.add_series(added, self.registry.campaign_of_series(added))
 
     # -- control ------------------------------------------------------------------------------------------------
 
@@ -230,17 +226,21 @@ class CampaignShard:
     def _forget(self, home: NDArray[np.bool_]) -> None:
         """Free series without windows, then campaigns without windows and definition."""
         series = self.arrays.series_used()
-        idle = np.flatnonzero((series["windows"] == 0) & (series["campaign"] >= 0)).tolist()
+        idle = np.flatnonzero((series["windows"] == 0) & (series["campaign"] >= 0))
         series[idle] = at.FREE
         self.registry.free_series(idle)
         camp = self.arrays.campaigns_used()
         gone = home & (camp["state"] == at.UNKNOWN) & (camp["windows"] == 0) & (camp["seen"] == 1)
-        for slot in np.flatnonzero(gone).tolist():
-            if slot not in self.ledger.standings and self.registry.series_of_campaign[slot] == 0:
-                self.arrays.drop_total(int(camp["total_window"][slot]))
-                camp[slot] = 0
-                camp["home"][slot] = at.FREE
-                self.registry.free_campaign(slot)
+        freed = [
+            slot
+            for slot in np.flatnonzero(gone).tolist()
+            if slot not in self.ledger.standings and self.registry.series_of_campaign(slot) == 0
+        ]
+        for slot in freed:
+            self.arrays.drop_total(int(camp["total_window"][slot]))
+            camp[slot] = 0
+            camp["home"][slot] = at.FREE
+        self.registry.free_campaigns(freed)
 
     def drain(self) -> Output:
         """All windows that changed and were not reported yet, open ones included: for the end of a bounded run."""
@@ -267,12 +267,10 @@ class CampaignShard:
         """All state, as arrays and texts that later steps do not change; without copies it is good until the next."""
         return {
             "arrays": self.arrays.snapshot(copied=copied),
-            "campaigns": msgspec.msgpack.encode(self.registry.campaigns.keys),
-            "series": msgspec.msgpack.encode(self.registry.series.keys),
             "standings": self.ledger.snapshot(),
             "bidding": self.bidding.snapshot(),
             "ticks": (dict(self._ticked_ms), dict(self._ticks)),
-            "registry": self.registry.snapshot(),
+            "registry": self.registry.snapshot(copied=copied),
             "waiting": {p: [list(queue) for queue in queues] for p, queues in self._waiting.items() if any(queues)},
         }
 
@@ -283,12 +281,7 @@ class CampaignShard:
         """The shard as it was when the snapshot was taken; a new number of partitions moves campaigns' homes."""
         restored = cls(shard, shards, partitions, limits)
         restored.arrays = Arrays.restore(snapshot["arrays"])
-        restored.registry.load(
-            msgspec.msgpack.decode(snapshot["campaigns"], type=list[CampaignKey | None]),
-            msgspec.msgpack.decode(snapshot["series"], type=list[SeriesKey | None]),
-            at.columns(restored.arrays.state.series)["campaign"],
-            snapshot["registry"],
-        )
+        restored.registry.load(snapshot["registry"])
         restored.ledger = Ledger(restored.arrays, restored.registry)
         restored.ledger.load(snapshot["standings"])
         restored.bidding = BiddingStage(restored.arrays, restored.registry, restored.ledger)

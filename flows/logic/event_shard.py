@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from flows.logic.dedupe import SeenIds
 from flows.logic.routing import CampaignRoutes, campaign_shard_of, split_batch
 from flows.logic.step import Step
-from schemas.batch import EventBatch, SeriesKey
+from schemas.batch import EventBatch, SeriesColumns
 
 __all__ = ["EventShard", "split_batch"]
 
@@ -26,24 +26,32 @@ class _Organisations:
 
     def __init__(self) -> None:
         self.numbers: dict[str, int] = {}
-        self._series: list[SeriesKey] = []
+        self._series = SeriesColumns.empty()
         self._of_code = np.empty(0, np.int32)
 
     def of(self, batch: EventBatch) -> NDArray[np.int32] | None:
         """The number of each row's organisation; None where all are of number 0."""
-        if batch.series is not self._series:
-            self._series, self._of_code = batch.series, np.empty(0, np.int32)
-        if len(self._of_code) < len(batch.series):
-            more = np.full(len(batch.series) - len(self._of_code), -1, np.int32)
+        series = batch.series
+        if series is not self._series:
+            self._series, self._of_code = series, np.empty(0, np.int32)
+        if len(self._of_code) < len(series.organisations):
+            more = np.full(len(series.organisations) - len(self._of_code), -1, np.int32)
             self._of_code = np.concatenate([self._of_code, more])
-        numbers: NDArray[np.int32] = self._of_code[batch.series_code]
-        unknown = numbers < 0
-        if unknown.any():
+        if len(self.numbers) == 1 and self._is_one(series):
+            return None
+        codes = series.organisation_of(batch.series_code)
+        numbers: NDArray[np.int32] = self._of_code[codes]
+        if (numbers < 0).any():
             # In the order of rows, so that numbers depend neither on spans nor on other shards.
-            for code in dict.fromkeys(batch.series_code[unknown].tolist()):
-                self._of_code[code] = self._number(batch.series[code].org_id)
-            numbers = self._of_code[batch.series_code]
+            unknown, first = np.unique(codes[numbers < 0], return_index=True)
+            for code in unknown[np.argsort(first)].tolist():
+                self._of_code[code] = self._number(series.org_id(code))
+            numbers = self._of_code[codes]
         return numbers if len(self.numbers) > 1 else None
+
+    def _is_one(self, series: SeriesColumns) -> bool:
+        """Whether all rows are of the one organisation there is."""
+        return bool(series.marks[2] == 1 and self._of_code[0] == 0)
 
     def _number(self, org_id: str) -> int:
         if org_id not in self.numbers and len(self.numbers) == ORGANISATIONS_MAX:

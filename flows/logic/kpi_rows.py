@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from flows.logic.harvest import Measured, measure
 from flows.logic.layout import DAY, HOUR, SERIES, Records, State, WindowMeta, columns
 from flows.logic.registry import Registry
-from schemas.batch import SeriesKey
+from flows.logic.text_codes import coded
 from schemas.decode.kernel import kernel
-from schemas.kpis import KpiBatch, Packed
+from schemas.kpis import KpiBatch, Owners, Packed
 
 # Windows in one record: about 300 KiB of JSON where nearly every one has an owner of its own.
 ROWS_MAX: Final = 4_000
@@ -80,10 +80,7 @@ def _batch(
     count = _number_owners(state.meta, windows, series_first, known, code, owners)
     packed: dict[str, Any] = {name: Packed.of(column) for name, column in numbers._asdict().items()}
     return KpiBatch(
-        owners=[
-            registry.series.key(owner - series_first) if owner >= series_first else _own(registry, owner)
-            for owner in owners[:count].tolist()
-        ],
+        owners=_named(registry, owners[:count], series_first, code),
         owner=Packed.of(code),
         level=Packed.of(kinds // SERIES),
         window=Packed.of(kinds % SERIES),
@@ -93,6 +90,13 @@ def _batch(
     )
 
 
-def _own(registry: Registry, campaign: int) -> SeriesKey:
-    """What a campaign's own windows go under."""
-    return SeriesKey(*registry.campaigns.key(campaign), "", "", "", "")
+def _named(registry: Registry, owners: NDArray[np.int32], series_first: int, code: NDArray[np.int32]) -> Owners:
+    """The owners' texts, those of campaigns first: `code` is made to say so."""
+    is_series = owners >= series_first
+    order = np.argsort(is_series, kind="stable")
+    place = np.empty(len(owners), np.int32)
+    place[order] = np.arange(len(owners), dtype=np.int32)
+    code[:] = place[code]
+    starts, lengths = registry.places(owners[~is_series], owners[is_series] - np.int32(series_first))
+    texts, codes = coded(registry.text, starts.T, lengths.T)
+    return Owners.of(texts, codes)

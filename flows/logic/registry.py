@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.batch import EventBatch, SeriesKey
+from flows.logic import series_slots as at
+from flows.logic.series_free import forget, free_series, put_campaign, remove_campaign
+from flows.logic.series_index import IndexArrays, longer
+from flows.logic.series_slots import OTHER, Bounds, Given, Seen
+from schemas.batch import EventBatch, SeriesColumns, SeriesKey
+from schemas.decode import campaign_hash
 
 # Up to so many series and campaigns are kept apart; new ones beyond are counted together under OTHER. A series with
 # its open windows takes 1 to 50 KiB, a campaign 5 to 100 KiB, growing with its traffic.
@@ -15,13 +21,11 @@ SERIES_PER_CAMPAIGN_MAX: Final = 16_384
 SERIES_MAX: Final = 262_144
 # Only campaigns without a definition are folded: their names come from whoever sends events.
 CAMPAIGNS_MAX: Final = 65_536
-OTHER: Final = "~other"
 # When a shard is full, an organisation still has this part of the bound to itself, so that one's flood is not another's
 # outage: those that have defined a campaign, and so many others that were there first. So a shard never holds more than
 # twice the bound and, for each organisation with definitions, this part.
 GUARANTEED_PART: Final = 64
-# Organisations whose folded names are counted apart, for metrics; those of later ones are counted under OTHER.
-FOLDED_ORGS_MAX: Final = 64
+__all__ = ["OTHER", "CampaignKey", "Limits", "Registry", "Slots"]
 
 
 class CampaignKey(NamedTuple):
@@ -89,181 +93,275 @@ class Slots(Generic[K]):
         self._free = [slot for slot, key in enumerate(keys) if key is None]
 
 
-class Share:
-    """How much of one bound each organisation has."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._guaranteed = most // GUARANTEED_PART
-        self._total = 0
-        self._counts: dict[str, int] = {}
-
-    def fits(self, org_id: str, *, guaranteed: bool) -> bool:
-        """Whether the organisation may have one more."""
-        return self._total < self._most or (guaranteed and self._counts.get(org_id, 0) < self._guaranteed)
-
-    def add(self, org_id: str) -> None:
-        self._total += 1
-        self._counts[org_id] = self._counts.get(org_id, 0) + 1
-
-    def drop(self, org_id: str) -> None:
-        self._total -= 1
-        self._counts[org_id] -= 1
-        if self._counts[org_id] == 0:
-            del self._counts[org_id]
-
-
 class Registry:
-    """Slots of campaigns and series; the state arrays have one row a slot."""
+    """Slots of campaigns and series; the state arrays have one row a slot.
+
+    Campaigns are Python's: few are new. Series are kernels': see `flows.logic.series_slots`.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.campaigns: Slots[CampaignKey] = Slots()
-        self.series: Slots[SeriesKey] = Slots()
-        self.campaign_of_series: list[int] = []
-        self.series_of_campaign: list[int] = []
+        self._organisations: Slots[tuple[str]] = Slots()
         # New slots since the shard last made rows for them.
         self.new_campaigns: list[int] = []
-        self.new_series: list[int] = []
+        self.new_series = np.empty(0, np.int32)
         # Slots of campaigns that people have set something for: they are never folded.
         self.defined: set[int] = set()
-        # Organisations with a guaranteed part.
-        self.guaranteed: set[str] = set()
-        # By organisation: series that were counted under OTHER, each time one was looked up.
-        self.folded: dict[str, int] = {}
         self._folded_told: dict[str, int] = {}
-        self._unknown = Share(limits.campaigns)
-        self._share_of_series = Share(limits.series)
-        self._list: list[SeriesKey] = []
-        self._slot_of_code = np.empty(0, np.int32)
-        # Codes whose series had no room of its own: looked up again once there is room.
-        self._folded_codes: list[int] = []
+        part = GUARANTEED_PART
+        self._bounds = Bounds(
+            limits.series_per_campaign, limits.series, limits.series // part, limits.campaigns, limits.campaigns // part
+        )
+        self._guaranteed = 0
+        self._columns = SeriesColumns.empty()
+        self._seen = Seen(*(np.empty(0, np.int32) for _ in Seen._fields))
+        self._arrays = IndexArrays()
+
+    # -- campaigns and organisations ------------------------------------------------------------------------------
 
     def campaign(self, key: CampaignKey, *, defined: bool = False) -> int:
         """The slot of a campaign, made when it is new."""
         slot = self.campaigns.get(key)
         if slot is None:
-            if not defined and key.campaign_id != OTHER and not self._fits(self._unknown, key.org_id):
+            organisation = self._organisation(key.org_id)
+            owner = self._arrays.index.organisations[organisation]
+            if not defined and key.campaign_id != OTHER and not self._fits(owner):
                 return self.campaign(CampaignKey(key.org_id, OTHER))
-            slot = self.campaigns.add(key)
-            if slot == len(self.series_of_campaign):
-                self.series_of_campaign.append(0)
+            slot = self._add_campaign(key, organisation)
             self.new_campaigns.append(slot)
-            self._unknown.add(key.org_id)
+            self._change_unknown(slot, 1)
         if defined and slot not in self.defined:
             self.defined.add(slot)
-            self.guaranteed.add(key.org_id)
-            self._unknown.drop(key.org_id)
+            self._guarantee(int(self._arrays.index.campaigns[slot]["organisation"]))
+            self._change_unknown(slot, -1)
             # Its events may have been folded until now.
-            self._look_up_folded_again()
+            forget(self._arrays.index, self._seen)
         return slot
 
-    def _fits(self, share: Share, org_id: str) -> bool:
-        if org_id not in self.guaranteed and len(self.guaranteed) < GUARANTEED_PART:
-            self.guaranteed.add(org_id)
-        return share.fits(org_id, guaranteed=org_id in self.guaranteed)
+    def _fits(self, owner: np.void) -> bool:
+        used, bounds = self._arrays.index.marks[at.UNKNOWN_USED], self._bounds
+        return bool(used < bounds.campaigns or (owner["guaranteed"] and owner["unknown"] < bounds.campaigns_part))
 
-    def _series(self, key: SeriesKey) -> int:
-        slot = self.series.get(key)
-        if slot is not None:
-            return slot
-        campaign = self.campaign(CampaignKey(key.org_id, key.campaign_id))
-        kept = self.campaigns.key(campaign)
-        full = (
-            not self._fits(self._share_of_series, key.org_id)
-            or self.series_of_campaign[campaign] >= self.limits.series_per_campaign
-            or kept.campaign_id != key.campaign_id
-        )
-        if full and key.creative_id != OTHER:
-            self._count_folded(key.org_id)
-            return self._series(SeriesKey(*kept, OTHER, OTHER, OTHER, OTHER))
-        slot = self.series.add(key)
-        if slot == len(self.campaign_of_series):
-            self.campaign_of_series.append(campaign)
-        self.campaign_of_series[slot] = campaign
-        self.series_of_campaign[campaign] += 1
-        self._share_of_series.add(key.org_id)
-        self.new_series.append(slot)
+    def _change_unknown(self, slot: int, by: int) -> None:
+        """Count one campaign without a definition more, or less."""
+        self._arrays.index.marks[at.UNKNOWN_USED] += by
+        self._arrays.index.organisations["unknown"][self._arrays.index.campaigns["organisation"][slot]] += by
+
+    def _add_campaign(self, key: CampaignKey, organisation: int) -> int:
+        slot = self.campaigns.add(key)
+        self._arrays.make_campaign_room(slot)
+        self._put_campaign(slot, key, organisation)
         return slot
 
-    def _count_folded(self, org_id: str) -> None:
-        counted = org_id if org_id in self.folded or len(self.folded) < FOLDED_ORGS_MAX else OTHER
-        self.folded[counted] = self.folded.get(counted, 0) + 1
+    def _put_campaign(self, slot: int, key: CampaignKey, organisation: int) -> None:
+        """Fill the row of a campaign, for which there is room."""
+        name = key.campaign_id.encode()
+        start = self._arrays.append_text(name)
+        x = self._arrays.index
+        x.campaigns[slot] = (campaign_hash(*key), start, len(name), organisation, 0, at.FREE)
+        put_campaign(x, slot)
+        x.organisations["campaigns"][organisation] += 1
+        if key.campaign_id == OTHER:
+            x.organisations["other"][organisation] = slot
 
-    def newly_folded(self) -> dict[str, int]:
-        """By organisation: what was folded since this was last asked."""
-        told, self._folded_told = self._folded_told, dict(self.folded)
-        return {org_id: more for org_id, count in self.folded.items() if (more := count - told.get(org_id, 0)) > 0}
+    def _organisation(self, org_id: str) -> int:
+        """The number of an organisation, made when it is new."""
+        number = self._organisations.get((org_id,))
+        if number is None:
+            number = self._organisations.add((org_id,))
+            self._arrays.make_organisation_room(number)
+            text = org_id.encode()
+            start = self._arrays.append_text(text)
+            self._arrays.index.organisations[number] = (start, len(text), 0, 0, 0, at.FREE, 0, at.FREE)
+            if self._guaranteed < GUARANTEED_PART:
+                self._guarantee(number)
+        return number
+
+    def _guarantee(self, organisation: int) -> None:
+        row = self._arrays.index.organisations[organisation]
+        if not row["guaranteed"]:
+            row["guaranteed"] = 1
+            self._guaranteed += 1
+
+    # -- series ---------------------------------------------------------------------------------------------------
 
     def slots(self, batch: EventBatch) -> NDArray[np.int32]:
-        """The series slot of each row; a list of series seen in the batch before is looked up only where it grew."""
-        if batch.series is not self._list:
-            self._list, self._folded_codes = batch.series, []
-            self._slot_of_code = np.full(len(batch.series), -1, np.int32)
-        elif len(self._slot_of_code) < len(batch.series):
-            grown = np.full(len(batch.series) - len(self._slot_of_code), -1, np.int32)
-            self._slot_of_code = np.concatenate([self._slot_of_code, grown])
-        slots: NDArray[np.int32] = self._slot_of_code[batch.series_code]
-        unknown = slots < 0
-        if unknown.any():
-            self._look_up(batch, np.unique(batch.series_code[unknown]))
-            slots = self._slot_of_code[batch.series_code]
+        """The series slot of each row, made in the order of rows; codes of columns seen before are only looked up."""
+        self._follow(batch.series)
+        codes = np.ascontiguousarray(batch.series_code)
+        slots, added = np.empty(len(codes), np.int32), np.empty(len(codes), np.int32)
+        self._arrays.index.marks[at.ADDED] = 0
+        columns, row = batch.series, 0
+        given = Given(columns.series, columns.campaigns, columns.text.ctypes.data)
+        while True:
+            row, stop = at.look_up(self._arrays.index, self._bounds, self._seen, given, codes, row, slots, added)
+            if stop == at.DONE:
+                break
+            self._stopped(stop, batch.series, int(codes[row]))
+        self.new_series = added[: self._arrays.index.marks[at.ADDED]]
         return slots
 
-    def _look_up(self, batch: EventBatch, codes: NDArray[np.int32]) -> None:
-        found = []
-        for code in codes.tolist():
-            key = batch.series[code]
-            slot = self._series(key)
-            found.append(slot)
-            if self.series.key(slot) != key:
-                self._folded_codes.append(code)
-        self._slot_of_code[codes] = found
+    def _stopped(self, stop: int, columns: SeriesColumns, code: int) -> None:
+        """Do what the kernel cannot: make room, or a campaign or organisation."""
+        series = columns.series[code]
+        campaign = int(series["campaign"])
+        if stop == at.ROOM:
+            self._arrays.make_room(int(series["total"]) + at.OTHERS_BYTES)
+        elif stop == at.ORGANISATION:
+            organisation = int(columns.campaigns["organisation"][campaign])
+            self._seen.organisation[organisation] = self._organisation(columns.org_id(organisation))
+        else:
+            key = CampaignKey(*columns.campaign_key(campaign))
+            slot = self.campaign(key)
+            self._seen.campaign[campaign] = slot if self.campaigns.key(slot) == key else at.FOLDED - slot
 
-    def free_series(self, slots: list[int]) -> None:
+    def _follow(self, columns: SeriesColumns) -> None:
+        """Have room for what the codes of the columns stand for; they may have grown, or be others."""
+        if columns is not self._columns:
+            self._columns = columns
+            self._seen = Seen(*(np.empty(0, np.int32) for _ in Seen._fields))
+        wanted = (len(columns.series), len(columns.campaigns), len(columns.organisations))
+        if any(len(known) < room for known, room in zip(self._seen, wanted, strict=True)):
+            self._seen = Seen(
+                *(longer(known, room, at.UNKNOWN) for known, room in zip(self._seen, wanted, strict=True))
+            )
+
+    def take_new_series(self) -> NDArray[np.int32]:
+        """Slots of series made since this was last asked."""
+        taken, self.new_series = self.new_series, self.new_series[:0]
+        return taken
+
+    @property
+    def series_count(self) -> int:
+        """How many series there are."""
+        return int(self._arrays.index.marks[at.SERIES_USED])
+
+    def campaign_of_series(self, slots: NDArray[np.int32]) -> NDArray[np.int32]:
+        """The campaign's slot of each series."""
+        found: NDArray[np.int32] = self._arrays.index.series["campaign"][slots]
+        return found
+
+    def series_of_campaign(self, slot: int) -> int:
+        """How many series a campaign has."""
+        return int(self._arrays.index.campaigns["series"][slot])
+
+    def series_key(self, slot: int) -> SeriesKey:
+        """The series of a slot; for what is rare."""
+        starts, lengths = self.places(np.empty(0, np.int32), np.array([slot], np.int32))
+        bounds = zip(starts[0].tolist(), lengths[0].tolist(), strict=True)
+        return SeriesKey(*(self.text[start : start + length].tobytes().decode() for start, length in bounds))
+
+    def places(
+        self, campaigns: NDArray[np.int32], series: NDArray[np.int32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where the texts of keys are in `text`: start and length by [key, field of SeriesKey].
+
+        First those of campaigns, whose dimensions are empty, then those of series.
+        """
+        return self._arrays.places(campaigns, series)
+
+    @property
+    def text(self) -> NDArray[np.uint8]:
+        """The texts of all keys, with bytes behind them that kernels may load."""
+        return self._arrays.text
+
+    # -- forgetting -----------------------------------------------------------------------------------------------
+
+    def free_series(self, slots: NDArray[np.int64]) -> None:
         """Forget series; a batch that names them again makes them anew."""
-        for slot in slots:
-            self._share_of_series.drop(self.series.free(slot).org_id)
-            self.series_of_campaign[self.campaign_of_series[slot]] -= 1
-        if slots:
-            self._slot_of_code[np.isin(self._slot_of_code, slots)] = -1
-            self._look_up_folded_again()
+        if len(slots) > 0:
+            free_series(self._arrays.index, slots)
+            forget(self._arrays.index, self._seen)
+            self._arrays.compact(len(self._organisations.keys), len(self.campaigns.keys))
 
-    def free_campaign(self, slot: int) -> None:
-        """Forget a campaign without series."""
-        assert self.series_of_campaign[slot] == 0, "a campaign is freed after its series"
-        org_id = self.campaigns.free(slot).org_id
+    def free_campaigns(self, slots: list[int]) -> None:
+        """Forget campaigns without series."""
+        for slot in slots:
+            assert self.series_of_campaign(slot) == 0, "a campaign is freed after its series"
+            self._free_campaign(slot)
+        if slots:
+            forget(self._arrays.index, self._seen)
+            self._arrays.compact(len(self._organisations.keys), len(self.campaigns.keys))
+
+    def _free_campaign(self, slot: int) -> None:
+        x = self._arrays.index
+        row = x.campaigns[slot]
+        organisation = int(row["organisation"])
         if slot in self.defined:
             self.defined.discard(slot)
         else:
-            self._unknown.drop(org_id)
-        self._look_up_folded_again()
+            self._change_unknown(slot, -1)
+        remove_campaign(x, slot)
+        x.marks[at.TEXT_DEAD] += int(row["length"])
+        row["organisation"] = at.FREE
+        self.campaigns.free(slot)
+        owner = x.organisations[organisation]
+        owner["campaigns"] -= 1
+        if owner["other"] == slot:
+            owner["other"] = at.FREE
+        counted = 0 <= owner["folded"] < at.FOLDED_ORGS_MAX
+        if owner["campaigns"] == 0 and not owner["guaranteed"] and not counted:
+            x.marks[at.TEXT_DEAD] += int(owner["length"])
+            owner["length"] = at.FREE
+            self._organisations.free(organisation)
 
-    def _look_up_folded_again(self) -> None:
-        self._slot_of_code[self._folded_codes] = -1
-        self._folded_codes = []
+    # -- what was folded ------------------------------------------------------------------------------------------
 
-    def snapshot(self) -> dict[str, Any]:
-        """What is kept beside the keys."""
-        return {"defined": sorted(self.defined), "guaranteed": sorted(self.guaranteed), "folded": dict(self.folded)}
+    @property
+    def folded(self) -> dict[str, int]:
+        """By organisation: series that were counted under OTHER, each time one was looked up."""
+        counts = self._arrays.index.folded.tolist()
+        found = {
+            key[0]: counts[place]
+            for number, key in self._owners()
+            if 0 <= (place := int(self._arrays.index.organisations["folded"][number])) < at.FOLDED_ORGS_MAX
+        }
+        if counts[at.FOLDED_ORGS_MAX]:
+            found[OTHER] = found.get(OTHER, 0) + counts[at.FOLDED_ORGS_MAX]
+        return found
 
-    def load(
-        self,
-        campaigns: list[CampaignKey | None],
-        series: list[SeriesKey | None],
-        campaign_of_series: NDArray[np.int32],
-        beside: dict[str, Any],
-    ) -> None:
-        """Take the keys of a snapshot, and what is kept beside them."""
-        self.campaigns.load(campaigns)
-        self.series.load(series)
-        self.campaign_of_series = campaign_of_series[: len(series)].tolist()
-        self.series_of_campaign = [0] * len(campaigns)
-        for slot, series_key in self.series.used():
-            self.series_of_campaign[self.campaign_of_series[slot]] += 1
-            self._share_of_series.add(series_key.org_id)
-        self.defined, self.guaranteed = set(beside["defined"]), set(beside["guaranteed"])
-        self.folded, self._folded_told = dict(beside["folded"]), dict(beside["folded"])
+    def newly_folded(self) -> dict[str, int]:
+        """By organisation: what was folded since this was last asked."""
+        told, self._folded_told = self._folded_told, self.folded
+        return {
+            org_id: more for org_id, count in self._folded_told.items() if (more := count - told.get(org_id, 0)) > 0
+        }
+
+    # -- snapshot -------------------------------------------------------------------------------------------------
+
+    def snapshot(self, *, copied: bool = True) -> dict[str, Any]:
+        """Campaigns, organisations and series; without copies it is good until the next step."""
+        rows = self._arrays.index.organisations
+        owners = [(key[0], *rows[number][["guaranteed", "folded"]].item()) for number, key in self._owners()]
+        return {
+            "campaigns": msgspec.msgpack.encode(self.campaigns.keys),
+            "defined": sorted(self.defined),
+            "organisations": sorted(owners),
+            **self._arrays.snapshot(copied=copied),
+        }
+
+    def _owners(self) -> list[tuple[int, tuple[str]]]:
+        return self._organisations.used()
+
+    def load(self, snapshot: dict[str, Any]) -> None:
+        """Take what a snapshot holds; the registry is new."""
+        for org_id, guaranteed, folded in snapshot["organisations"]:
+            row = self._arrays.index.organisations[self._organisation(org_id)]
+            row["guaranteed"], row["folded"] = guaranteed, folded
+        self._guaranteed = sum(guaranteed for _, guaranteed, _ in snapshot["organisations"])
+        self._arrays.index.folded[:] = snapshot["folded"]
+        labels = [folded for _, _, folded in snapshot["organisations"]]
+        self._arrays.index.marks[at.FOLDED_END] = max(labels, default=at.FREE) + 1
+        self._folded_told = self.folded
+        self.defined = set(snapshot["defined"])
+        self._load_campaigns(msgspec.msgpack.decode(snapshot["campaigns"], type=list[CampaignKey | None]))
+        self._arrays.load_series(snapshot)
+
+    def _load_campaigns(self, keys: list[CampaignKey | None]) -> None:
+        self.campaigns.load(keys)
+        self._arrays.clear_campaigns(len(keys))
         for slot, key in self.campaigns.used():
+            self._put_campaign(slot, key, self._organisation(key.org_id))
             if slot not in self.defined:
-                self._unknown.add(key.org_id)
+                self._change_unknown(slot, 1)

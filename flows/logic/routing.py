@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.logic.step import Step
-from schemas.batch import EventBatch, SeriesKey
+from schemas.batch import EventBatch, SeriesColumns
+from schemas.decode.kernel import kernel
 
 # Between organisation and campaign in the hashed text; neither can hold it.
 _SEPARATOR: Final = "\x1f"
+_SEPARATOR_BYTE: Final = np.uint32(ord(_SEPARATOR))
 
 
 def campaign_shard_of(org_id: str, campaign_id: str, shards: int) -> int:
@@ -25,23 +27,54 @@ def campaign_shard_of(org_id: str, campaign_id: str, shards: int) -> int:
     return zlib.crc32(f"{org_id}{_SEPARATOR}{campaign_id}".encode()) % shards
 
 
+def _crc_table() -> NDArray[np.uint32]:
+    """What a byte does to a CRC-32, as in zlib."""
+    table = np.arange(256, dtype=np.uint32)
+    for _ in range(8):
+        table = np.where(table & 1, table >> np.uint32(1) ^ np.uint32(0xEDB88320), table >> np.uint32(1))
+    return table
+
+
+_CRC: Final = _crc_table()
+
+
+@kernel
+def _checksums(
+    organisations: NDArray[np.void], campaigns: NDArray[np.void], text: NDArray[np.uint8], out: NDArray[np.uint32]
+) -> None:
+    """CRC-32 of each campaign's organisation and id with the separator between."""
+    for code in range(out.shape[0]):
+        campaign = campaigns[code]
+        owner = organisations[campaign.organisation]
+        crc = np.uint32(0xFFFFFFFF)
+        for at in range(owner.start, owner.start + owner.length):
+            crc = _CRC[(crc ^ text[at]) & 0xFF] ^ (crc >> np.uint32(8))
+        crc = _CRC[(crc ^ _SEPARATOR_BYTE) & 0xFF] ^ (crc >> np.uint32(8))
+        for at in range(campaign.start, campaign.start + campaign.length):
+            crc = _CRC[(crc ^ text[at]) & 0xFF] ^ (crc >> np.uint32(8))
+        out[code] = crc ^ np.uint32(0xFFFFFFFF)
+
+
 class CampaignRoutes:
-    """Campaign shards of the rows of a batch; remembers the list of series it saw last, which may have grown."""
+    """Campaign shards of the rows of a batch; remembers those of the series it saw last, which may have grown."""
 
     def __init__(self, shards: int) -> None:
         self.shards = shards
-        self._series: list[SeriesKey] = []
-        self._shard_of_code = np.empty(0, np.int64)
+        self._series = SeriesColumns.empty()
+        self._shard_of_campaign = np.empty(0, np.int64)
 
     def of(self, batch: EventBatch) -> NDArray[np.int64]:
         """The campaign shard of each row."""
-        if batch.series is not self._series:
-            self._series, self._shard_of_code = batch.series, np.empty(0, np.int64)
-        known = len(self._shard_of_code)
-        if known < len(self._series):
-            added = [campaign_shard_of(k.org_id, k.campaign_id, self.shards) for k in self._series[known:]]
-            self._shard_of_code = np.concatenate([self._shard_of_code, np.array(added, np.int64)])
-        shard_of_row: NDArray[np.int64] = self._shard_of_code[batch.series_code]
+        series = batch.series
+        if series is not self._series:
+            self._series, self._shard_of_campaign = series, np.empty(0, np.int64)
+        known, campaigns = len(self._shard_of_campaign), int(series.marks[1])
+        if known < campaigns:
+            sums = np.empty(campaigns - known, np.uint32)
+            _checksums(series.organisations, series.campaigns[known:campaigns], series.text, sums)
+            added = (sums % np.uint32(self.shards)).astype(np.int64)
+            self._shard_of_campaign = np.concatenate([self._shard_of_campaign, added])
+        shard_of_row: NDArray[np.int64] = self._shard_of_campaign[series.campaign_of(batch.series_code)]
         return shard_of_row
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import Final
 
 import numpy as np
@@ -15,6 +14,7 @@ from flows.logic.arrays import Arrays
 from flows.logic.budgets import DAY
 from flows.logic.registry import OTHER, Registry
 from flows.logic.steering import BiddingState, same_change
+from flows.logic.text_codes import coded
 from schemas.decisions import Effect, Kind, Reason
 
 BEAT_MS: Final = 600_000
@@ -44,19 +44,20 @@ def segments_of_day(
     today = (windows >= 0) & (counters["start_ms"][windows] == arrays.campaigns_used()["day_start_ms"][owner[rows]])
     given, came = ("clicks", "conversions") if counts_conversions else ("impressions", "clicks")
     of_today = windows[today]
-    counted = zip(counters[given][of_today].tolist(), counters[came][of_today].tolist(), strict=True)
-    found: dict[int, dict[str, list[float]]] = {slot: defaultdict(lambda: [0.0, 0.0]) for slot in slots}
-    for series, (exposure, events) in zip(rows[today].tolist(), counted, strict=True):
-        key = registry.series.key(series)
-        of_campaign = found[registry.campaign_of_series[series]]
-        for dimension, place in _DIMENSIONS.items():
-            if key[place] and key[place] != OTHER:
-                segment = of_campaign[f"{dimension}={key[place]}"]
-                segment[0] += exposure
-                segment[1] += events
-    return {
-        slot: {name: Seen(*segment) for name, segment in sorted(segments.items())} for slot, segments in found.items()
-    }
+    counted = np.stack([counters[given][of_today], counters[came][of_today]], axis=1)
+    campaigns = owner[rows[today]]
+    found: dict[int, Segments] = {slot: {} for slot in slots}
+    starts, lengths = registry.places(np.empty(0, np.int32), rows[today])
+    for dimension, place in _DIMENSIONS.items():
+        texts, codes = coded(registry.text, starts[:, place], lengths[:, place])
+        pairs, pair = np.unique(campaigns.astype(np.int64) * len(texts) + codes, return_inverse=True)
+        sums = np.zeros((len(pairs), 2), np.int64)
+        np.add.at(sums, pair, counted)
+        for (exposure, events), both in zip(sums.tolist(), pairs.tolist(), strict=True):
+            slot, code = divmod(both, len(texts))
+            if texts[code] and texts[code] != OTHER:
+                found[slot][f"{dimension}={texts[code]}"] = Seen(float(exposure), float(events))
+    return {slot: dict(sorted(segments.items())) for slot, segments in found.items()}
 
 
 def follow_day(steering: BiddingState, day_start_ms: int, today: Segments) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flows.logic.step import Step
-from schemas.batch import EventBatch, SeriesKey
+from schemas.batch import EventBatch, SeriesColumns
 from schemas.control import ControlRecord
 
 
@@ -56,7 +57,7 @@ def merge_parts(parts: list[Step]) -> Span:
 def _merged(batches: list[EventBatch]) -> EventBatch | None:
     if len(batches) <= 1:
         return batches[0] if batches else None
-    series, codes = _one_series_list(batches)
+    series, codes = _one_series(batches)
     joined = EventBatch(
         position=np.concatenate([b.position for b in batches]),
         type=np.concatenate([b.type for b in batches]),
@@ -66,22 +67,18 @@ def _merged(batches: list[EventBatch]) -> EventBatch | None:
         id_hi=np.concatenate([b.id_hi for b in batches]),
         id_lo=np.concatenate([b.id_lo for b in batches]),
         actor=np.concatenate([b.actor for b in batches]),
-        ref=np.concatenate([b.ref for b in batches]),
-        features=np.concatenate([b.features for b in batches]),
         series_code=codes,
         series=series,
     )
     return joined.take(np.argsort(joined.position, kind="stable"))
 
 
-def _one_series_list(batches: list[EventBatch]) -> tuple[list[SeriesKey], np.ndarray[tuple[int], np.dtype[np.int32]]]:
-    """The series of all batches in one list, and the rows' codes in it; parts of one process share their list."""
+def _one_series(batches: list[EventBatch]) -> tuple[SeriesColumns, NDArray[np.int32]]:
+    """The series of all batches in one, and the rows' codes in it; parts of one process share theirs."""
     first = batches[0].series
     if all(batch.series is first for batch in batches):
         return first, np.concatenate([b.series_code for b in batches])
-    series: list[SeriesKey] = []
-    codes = []
-    for batch in batches:
-        codes.append(batch.series_code + np.int32(len(series)))
-        series += batch.series
-    return series, np.concatenate(codes)
+    sizes = np.array([len(batch.series) for batch in batches])
+    before = (np.cumsum(sizes) - sizes).astype(np.int32)
+    codes = [batch.series_code + first for batch, first in zip(batches, before, strict=True)]
+    return SeriesColumns.joined([batch.series for batch in batches]), np.concatenate(codes)

@@ -8,7 +8,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.batch import FEATURE_FIELDS
 from schemas.decode.columns import Rows, Source
 from schemas.decode.keys import SPANS
 from schemas.decode.scan import count_newlines
@@ -70,15 +69,13 @@ class Columns:
     id_hi: NDArray[np.uint64]
     id_lo: NDArray[np.uint64]
     actor: NDArray[np.uint64]
-    ref: NDArray[np.uint64]
-    features: NDArray[np.uint32]
     series_code: NDArray[np.int32]
     texts: NDArray[np.int64]
 
     @classmethod
     def empty(cls, lines: int, *, with_texts: bool) -> Columns:
         """Room for so many lines."""
-        numbers, hashes = np.empty((3, lines), np.int64), np.empty((4, lines), np.uint64)
+        numbers, hashes = np.empty((3, lines), np.int64), np.empty((3, lines), np.uint64)
         return cls(
             type=np.empty(lines, np.uint8),
             ts_ms=numbers[0],
@@ -87,8 +84,6 @@ class Columns:
             id_hi=hashes[0],
             id_lo=hashes[1],
             actor=hashes[2],
-            ref=hashes[3],
-            features=np.empty((lines, len(FEATURE_FIELDS)), np.uint32),
             series_code=np.empty(lines, np.int32),
             texts=np.empty((lines if with_texts else 0, SPANS, 2), np.int64),
         )
@@ -103,8 +98,6 @@ class Columns:
             id_hi=address(self.id_hi),
             id_lo=address(self.id_lo),
             actor=address(self.actor),
-            ref=address(self.ref),
-            features=address(self.features),
             series_code=address(self.series_code),
             texts=address(self.texts) if len(self.texts) else 0,
         )

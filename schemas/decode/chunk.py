@@ -86,20 +86,21 @@ def scan(
     payload = Payload(chunk.payload)
     columns = Columns.empty(payload.lines, with_texts=with_texts)
     default_org = org_id or DEFAULT_ORG
-    organisation = padded((org_id or "").encode())
+    organisation = padded(default_org.encode())
     terms = Terms(
         ts_ms_max=min(now_ms + FUTURE_MS_MAX, TS_MS_MAX),
         org_hash=organisation_hash(default_org),
+        default_address=address(organisation),
+        default_length=len(default_org.encode()),
         org_address=address(organisation),
         org_length=len((org_id or "").encode()),
         keep_extra=with_texts,
     )
     ends, states = np.empty(payload.lines, np.int64), np.empty(payload.lines, np.uint8)
     line = np.zeros(LINE_WORDS, np.int64)
-    series.begin_chunk(payload.lines)
-    dictionary = series.dictionary(payload.lines)
+    series.begin_chunk(payload.lines, len(payload.bytes))
+    dictionary = series.dictionary(payload.lines, len(payload.bytes))
     scan_chunk(payload.source(), terms, columns.rows(), dictionary, address(line), ends, states)
-    series.learn(payload.bytes, default_org)
     starts = np.concatenate((np.zeros(1, np.int64), ends[:-1] + 1))[: payload.lines]
     positions = starts + chunk.first_offset if chunk.offsets is None else chunk.offsets
     doubtful = [
@@ -109,9 +110,8 @@ def scan(
     texts = _slow_texts(slow)
     if slow:
         places = np.array([row.place for row in slow], np.int64)
-        dictionary = series.dictionary(len(slow))
+        dictionary = series.dictionary(len(slow), len(texts.blob))
         put_rows(address(texts.blob), places, address(texts.lines), terms, columns.rows(), dictionary)
-        series.learn(texts.blob.tobytes(), default_org)
         states[places] = SURE
     return Scan(payload, positions, np.flatnonzero(states == SURE), columns, slow, texts, dead)
 
@@ -150,8 +150,8 @@ def decode_chunk(
 
     `now_ms` bounds event times and stamps dead letters, unless `stamp_ms` does. With `org_id` all events are of that
     organisation and a line that names another is refused; without, each line's own counts, DEFAULT_ORG where it names
-    none. `batch.position` is the log offset. Reasons are those of `decode_row`. With a table, `batch.series` is its
-    list and codes mean the same from chunk to chunk as long as the list is the same; without, the batch has its own.
+    none. `batch.position` is the log offset. Reasons are those of `decode_row`. With a table, `batch.series` are
+    its columns and codes mean the same from chunk to chunk as long as these are the same; without, it has its own.
     """
     table = SeriesTable() if series is None else series
     scanned = scan(chunk, now_ms=now_ms, org_id=org_id, series=table, stamp_ms=stamp_ms)
@@ -165,10 +165,8 @@ def decode_chunk(
         id_hi=columns.id_hi,
         id_lo=columns.id_lo,
         actor=columns.actor,
-        ref=columns.ref,
-        features=columns.features,
         series_code=columns.series_code,
-        series=table.keys,
+        series=table.columns,
     )
     if len(scanned.kept) < len(columns.type):
         batch = batch.take(scanned.kept)

@@ -7,10 +7,11 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.batch import FEATURE_FIELDS
+from schemas.decode.dictionary import Dictionary, code_of, hash_series
 from schemas.decode.kernel import inlined, kernel
 from schemas.decode.keys import (
     CAMPAIGN_ID,
+    CHANNEL,
     COST,
     EVENT_ID,
     LENGTHS,
@@ -23,7 +24,7 @@ from schemas.decode.keys import (
     TYPE,
     UNKNOWN,
 )
-from schemas.decode.memory import get, get32, get_word, load, put, put8, put32, put_word
+from schemas.decode.memory import get, put, put8, put32, put_word
 from schemas.decode.scan import UNSURE, newline_after, scan_line, skip_blank
 from schemas.decode.words import (
     SEED_ADDRESS,
@@ -34,11 +35,9 @@ from schemas.decode.words import (
     SEED_USER,
     U64,
     ZERO,
-    fold32,
     hash_text,
-    keep,
     mix,
-    signed,
+    same_text,
 )
 from schemas.events import EVENT_BYTES_MAX, TS_MS_MIN, EventType
 
@@ -47,20 +46,13 @@ BLANK: Final = 0
 SURE: Final = 1
 DOUBTFUL: Final = 2
 
-# Fields of a series key, in the order of SeriesKey.
-SERIES_FIELDS: Final = tuple(
-    SPAN_FIELDS.index(field) for field in ("org_id", "campaign_id", "creative_id", "channel", "country", "device")
-)
-_FEATURES: Final = tuple(SPAN_FIELDS.index(field) for field in FEATURE_FIELDS)
-_SERIES_FEATURES: Final = tuple(FEATURE_FIELDS.index(f) for f in ("creative_id", "channel", "country", "device"))
+_CREATIVE_ID: Final = SPAN_FIELDS.index("creative_id")
+_COUNTRY: Final = SPAN_FIELDS.index("country")
+_DEVICE: Final = SPAN_FIELDS.index("device")
 _USER_ID: Final = SPAN_FIELDS.index("user_id")
 _DEVICE_ID: Final = SPAN_FIELDS.index("device_id")
 _IP: Final = SPAN_FIELDS.index("ip")
 _USER_AGENT: Final = SPAN_FIELDS.index("user_agent")
-_IMPRESSION_ID: Final = SPAN_FIELDS.index("impression_id")
-_CLICK_ID: Final = SPAN_FIELDS.index("click_id")
-_IMPRESSION: Final = EventType.IMPRESSION.value
-_CLICK: Final = EventType.CLICK.value
 _LEAD: Final = EventType.LEAD.value
 
 
@@ -81,8 +73,10 @@ class Terms(NamedTuple):
     """What holds for all lines of a chunk."""
 
     ts_ms_max: int
-    # Hash of the organisation of lines that name none.
+    # The organisation of lines that name none: hash, address and length of its text.
     org_hash: np.uint64
+    default_address: int
+    default_length: int
     # Address and length of the only organisation that lines may name; length 0: they may name any.
     org_address: int
     org_length: int
@@ -100,36 +94,8 @@ class Rows(NamedTuple):
     id_hi: int
     id_lo: int
     actor: int
-    ref: int
-    features: int
     series_code: int
     texts: int
-
-
-class Dictionary(NamedTuple):
-    """Addresses of the distinct series: an open hash table of codes (-1: free); by code, hash and places of texts."""
-
-    # 0: nobody asks for codes.
-    slots: int
-    mask: int
-    hashes: int
-    # Of codes from `first` on: 2 * len(SERIES_FIELDS) words, start and length of each text.
-    places: int
-    first: int
-    # How many there are.
-    distinct: int
-
-
-@inlined
-def _same_text(one: int, other: int, length: int) -> bool:
-    """Whether as many bytes at two addresses are equal."""
-    while length > 0:
-        if keep(load(one, 0), length) != keep(load(other, 0), length):
-            return False
-        one += 8
-        other += 8
-        length -= 8
-    return True
 
 
 @inlined
@@ -143,7 +109,7 @@ def _is_event(base: int, line: int, terms: Terms) -> bool:
         return False
     if terms.org_length > 0 and get(line, LENGTHS + ORG_ID) > 0:
         same_length = get(line, LENGTHS + ORG_ID) == terms.org_length
-        return same_length and _same_text(base + get(line, ORG_ID), terms.org_address, terms.org_length)
+        return same_length and same_text(base + get(line, ORG_ID), terms.org_address, terms.org_length)
     return not (terms.keep_extra and get(line, UNKNOWN) > 0)
 
 
@@ -168,48 +134,19 @@ def _actor(base: int, line: int, org: np.uint64) -> np.uint64:
 
 
 @inlined
-def _named_field(line: int) -> int:
-    """The field by which an event names the one before it: a click its impression, a conversion or lead its click."""
-    kind = get(line, TYPE)
-    if kind == _IMPRESSION:
-        return -1
-    if kind == _CLICK or get(line, LENGTHS + _CLICK_ID) == 0:
-        return _IMPRESSION_ID
-    return _CLICK_ID
-
-
-@inlined
-def _code_of(series: np.uint64, line: int, dictionary: Dictionary) -> int:
-    """The code of a series, the next one for a series that is new."""
-    slot = signed(series) & dictionary.mask
-    code = get32(dictionary.slots, slot)
-    while code >= 0:
-        if get_word(dictionary.hashes, code) == series:
-            return code
-        slot = (slot + 1) & dictionary.mask
-        code = get32(dictionary.slots, slot)
-    code = get(dictionary.distinct, 0)
-    put(dictionary.distinct, 0, code + 1)
-    put32(dictionary.slots, slot, code)
-    put_word(dictionary.hashes, code, series)
-    for place in range(len(SERIES_FIELDS)):
-        field = SERIES_FIELDS[place]
-        at = 2 * (len(SERIES_FIELDS) * (code - dictionary.first) + place)
-        put(dictionary.places, at, get(line, field))
-        put(dictionary.places, at + 1, get(line, LENGTHS + field))
-    return code
-
-
-@inlined
-def _put_features(base: int, row: int, line: int, org: np.uint64, rows: Rows) -> np.uint64:
-    """Fill the row's features; the hash of its series."""
-    series = mix(org, _hash_of(base, line, CAMPAIGN_ID, SEED_FIELD))
-    for place in range(len(_FEATURES)):
-        value = _hash_of(base, line, _FEATURES[place], SEED_FIELD)
-        put32(rows.features, len(_FEATURES) * row + place, signed(fold32(value)))
-        if place in _SERIES_FEATURES:
-            series = mix(series, value)
-    return series
+def _series_code(base: int, line: int, org: np.uint64, named: bool, terms: Terms, dictionary: Dictionary) -> int:
+    """The code of the line's series."""
+    campaign = mix(org, _hash_of(base, line, CAMPAIGN_ID, SEED_FIELD))
+    series = hash_series(
+        campaign,
+        _hash_of(base, line, _CREATIVE_ID, SEED_FIELD),
+        _hash_of(base, line, CHANNEL, SEED_FIELD),
+        _hash_of(base, line, _COUNTRY, SEED_FIELD),
+        _hash_of(base, line, _DEVICE, SEED_FIELD),
+    )
+    org_address = base + get(line, ORG_ID) if named else terms.default_address
+    org_length = get(line, LENGTHS + ORG_ID) if named else terms.default_length
+    return code_of(base, line, (org, campaign, series), (org_address, org_length), dictionary)
 
 
 @inlined
@@ -217,19 +154,15 @@ def put_row(base: int, row: int, line: int, terms: Terms, rows: Rows, dictionary
     """Fill one row from what the scanner found."""
     named_org = _hash_of(base, line, ORG_ID, SEED_FIELD)
     org = terms.org_hash if named_org == ZERO else named_org
-    low_seed = mix(org, SEED_LOW)
-    named = _named_field(line)
     put8(rows.type, row, get(line, TYPE))
     put(rows.ts_ms, row, get(line, TS))
     put(rows.cost_micros, row, get(line, COST))
     put(rows.revenue_micros, row, get(line, REVENUE))
     put_word(rows.id_hi, row, _hash_of(base, line, EVENT_ID, mix(org, SEED_HIGH)))
-    put_word(rows.id_lo, row, _hash_of(base, line, EVENT_ID, low_seed))
+    put_word(rows.id_lo, row, _hash_of(base, line, EVENT_ID, mix(org, SEED_LOW)))
     put_word(rows.actor, row, _actor(base, line, org))
-    put_word(rows.ref, row, ZERO if named < 0 else _hash_of(base, line, named, low_seed))
-    series = _put_features(base, row, line, org, rows)
-    if dictionary.slots != 0:
-        put32(rows.series_code, row, _code_of(series, line, dictionary))
+    if dictionary.series_slots != 0:
+        put32(rows.series_code, row, _series_code(base, line, org, named_org != ZERO, terms, dictionary))
     if rows.texts != 0:
         for field in range(SPANS):
             put(rows.texts, 2 * (SPANS * row + field), base + get(line, field))
@@ -283,26 +216,15 @@ def put_rows(
 
 
 @kernel
-def put_codes(hashes: NDArray[np.uint64], slots: NDArray[np.int32]) -> None:
-    """Fill an empty hash table with the codes of the series there are."""
-    mask = slots.shape[0] - 1
-    for code in range(hashes.shape[0]):
-        slot = signed(hashes[code]) & mask
-        while slots[slot] >= 0:
-            slot = (slot + 1) & mask
-        slots[slot] = code
-
-
-@kernel
 def _text_hash(address: int, length: int) -> np.uint64:
     """Hash of a field's text."""
     return hash_text(address, 0, length, SEED_FIELD)
 
 
 @kernel
-def _text_feature(address: int, length: int) -> np.uint32:
-    """The feature that stands for a text."""
-    return fold32(hash_text(address, 0, length, SEED_FIELD))
+def _campaign_hash(org: np.uint64, address: int, length: int) -> np.uint64:
+    """Hash of a campaign's id within its organisation."""
+    return mix(org, hash_text(address, 0, length, SEED_FIELD) if length > 0 else ZERO)
 
 
 def organisation_hash(org_id: str) -> np.uint64:
@@ -311,11 +233,7 @@ def organisation_hash(org_id: str) -> np.uint64:
     return U64(_text_hash(text.ctypes.data, len(text) - 16))
 
 
-def feature_hash(text: str) -> int:
-    """What `EventBatch.features` holds for a field with this text; 0 for the empty string.
-
-    >>> feature_hash(""), 0 < feature_hash("mobile") < 2**32
-    (0, True)
-    """
-    padded = np.frombuffer(text.encode() + bytes(16), np.uint8)
-    return int(_text_feature(padded.ctypes.data, len(padded) - 16)) if text else 0
+def campaign_hash(org_id: str, campaign_id: str) -> np.uint64:
+    """The hash that stands for a campaign in the hashes of its series."""
+    text = np.frombuffer(campaign_id.encode() + bytes(16), np.uint8)
+    return U64(_campaign_hash(organisation_hash(org_id), text.ctypes.data, len(text) - 16))

@@ -65,3 +65,6 @@ put32 = cast("_Write", _writer(32, types.int64, 4))
 put8 = cast("_Write", _writer(8, types.int64, 1))
 put_word = cast("Callable[[int, int, np.uint64], None]", _writer(64, types.uint64, 8))
 get_word = cast("Callable[[int, int], np.uint64]", _reader(64, types.uint64, 8, ""))
+# load32(address, offset), store32(address, offset, value): four bytes, signed.
+load32 = cast("_Read", _reader(32, types.int64, 1, "sext"))
+store32 = cast("_Write", _writer(32, types.int64, 1))

@@ -1,89 +1,99 @@
-"""The distinct series of events, by code: Python sees each of them once."""
+"""The distinct series of events, by code: columns of numbers that grow in kernels."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from schemas.batch import SeriesKey
+from schemas.batch import TEXT_PADDING, SeriesColumns
 from schemas.decode.buffers import address
-from schemas.decode.columns import SERIES_FIELDS, Dictionary, put_codes
+from schemas.decode.dictionary import Dictionary, put_codes
+from schemas.events import ID_BYTES_MAX
 
-# About 100 MB when full.
+# About 30 MB when full of texts as they are mostly.
 SERIES_MAX: Final = 262_144
+# Bytes of texts, which a sender may make long.
+ARENA_BYTES_MAX: Final = 64 * 2**20
+
+
+def _longer(rows: NDArray[Any], used: int, room: int) -> NDArray[Any]:
+    grown = np.empty(room, rows.dtype)
+    grown[:used] = rows[:used]
+    return grown
+
+
+class _Codes:
+    """A hash table of codes, grown with the rows that they are of."""
+
+    def __init__(self) -> None:
+        self.slots = np.full(1, -1, np.int32)
+
+    def fit(self, rows: NDArray[np.void], used: int, room: int) -> NDArray[np.void]:
+        """The rows with so much room; doubled, and the table at most half full, so that growing stays cheap."""
+        if room <= len(rows):
+            return rows
+        grown = _longer(rows, used, 2 * room)
+        self.slots = np.full(1 << (4 * room).bit_length(), -1, np.int32)
+        put_codes(np.ascontiguousarray(grown["hash"][:used]), self.slots)
+        return grown
 
 
 class SeriesTable:
     """Codes of series that last from chunk to chunk, so that what follows from a code is worked out once.
 
-    `keys[code]` is the series. The list only grows, until it would pass `series_max`: then there is a new list and
-    codes start anew. For one thread at a time. Series are told apart by 64-bit hashes: among a million, two are taken
-    for one with a chance of 3e-8.
+    `columns` only grow, until they would pass `series_max` or `text_bytes_max`: then there are new ones and codes start
+    anew. For one thread at a time.
     """
 
-    def __init__(self, series_max: int = SERIES_MAX) -> None:
+    def __init__(self, series_max: int = SERIES_MAX, text_bytes_max: int = ARENA_BYTES_MAX) -> None:
         self._series_max = series_max
+        self._text_bytes_max = text_bytes_max
         self._start_anew()
 
     def _start_anew(self) -> None:
-        self.keys: list[SeriesKey] = []
-        self._words: dict[bytes, str] = {}
-        self._hashes = np.empty(0, np.uint64)
-        self._slots = np.full(1, -1, np.int32)
-        self._distinct = np.zeros(1, np.int64)
-        self._places = np.empty((0, len(SERIES_FIELDS), 2), np.int64)
+        self.columns = SeriesColumns.empty()
+        self._series, self._campaigns, self._organisations = _Codes(), _Codes(), _Codes()
 
-    def begin_chunk(self, lines: int) -> None:
-        """Start anew where a chunk of so many lines, each with a series of its own, would pass the bound."""
-        if self.keys and len(self.keys) + lines > self._series_max:
+    def begin_chunk(self, lines: int, size: int) -> None:
+        """Start anew where a chunk of so many lines and bytes, each with a series of its own, would pass a bound."""
+        known, _, _, texts = self.columns.marks.tolist()
+        if known and (known + lines > self._series_max or texts + size > self._text_bytes_max):
             self._start_anew()
 
-    def dictionary(self, lines: int) -> Dictionary:
-        """Addresses for so many lines of the chunk, each of which may have a new series."""
-        known, room = len(self.keys), len(self.keys) + lines
-        if room > len(self._hashes):
-            # Doubled, and at most half full, so that growing and looking up stay cheap.
-            grown = np.empty(2 * room, np.uint64)
-            grown[:known] = self._hashes[:known]
-            self._hashes, self._slots = grown, np.full(1 << (4 * room).bit_length(), -1, np.int32)
-            put_codes(grown[:known], self._slots)
-        self._places = np.empty((lines, len(SERIES_FIELDS), 2), np.int64)
-        self._distinct[0] = known
+    def dictionary(self, lines: int, size: int) -> Dictionary:
+        """Addresses, with room for so many lines of so many bytes, each of which may have a new series."""
+        columns = self.columns
+        known, campaigns, organisations, texts = columns.marks.tolist()
+        columns.series = self._series.fit(columns.series, known, known + lines)
+        columns.campaigns = self._campaigns.fit(columns.campaigns, campaigns, campaigns + lines)
+        columns.organisations = self._organisations.fit(columns.organisations, organisations, organisations + lines)
+        # An organisation that lines do not name, too.
+        room = texts + size + ID_BYTES_MAX + TEXT_PADDING
+        if room > len(columns.text):
+            columns.text = _longer(columns.text, texts, 2 * room)
         return Dictionary(
-            slots=address(self._slots),
-            mask=len(self._slots) - 1,
-            hashes=address(self._hashes),
-            places=address(self._places),
-            first=known,
-            distinct=address(self._distinct),
+            series_slots=address(self._series.slots),
+            series_mask=len(self._series.slots) - 1,
+            campaign_slots=address(self._campaigns.slots),
+            campaign_mask=len(self._campaigns.slots) - 1,
+            organisation_slots=address(self._organisations.slots),
+            organisation_mask=len(self._organisations.slots) - 1,
+            series=address(columns.series),
+            campaigns=address(columns.campaigns),
+            organisations=address(columns.organisations),
+            text=address(columns.text),
+            marks=address(columns.marks),
         )
-
-    def learn(self, text: bytes, org_id: str) -> None:
-        """Take the series found since; `text` is what their places refer to, `org_id` that of lines that name none."""
-        known = len(self.keys)
-        for places in self._places[: int(self._distinct[0]) - known].tolist():
-            org, *dimensions = [self._word(text[start : start + length]) for start, length in places]
-            self.keys.append(SeriesKey._make((org or org_id, *dimensions)))
-        self._places = self._places[:0]
-
-    def _word(self, text: bytes) -> str:
-        """The text as a string; series with a word in common share one, whose hash Python keeps."""
-        word = self._words.get(text)
-        if word is None:
-            word = self._words[text] = text.decode()
-        return word
 
 
 class Uncoded:
     """Stands for a table where nobody asks for codes of series."""
 
-    def begin_chunk(self, lines: int) -> None:
+    def begin_chunk(self, lines: int, size: int) -> None:
         """Nothing to make room for."""
 
-    def dictionary(self, lines: int) -> Dictionary:
+    def dictionary(self, lines: int, size: int) -> Dictionary:
         """No addresses: the kernels leave series alone."""
-        return Dictionary(slots=0, mask=0, hashes=0, places=0, first=0, distinct=0)
-
-    def learn(self, text: bytes, org_id: str) -> None:
-        """Nothing was found."""
+        return Dictionary(*[0] * len(Dictionary._fields))

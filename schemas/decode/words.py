@@ -114,9 +114,12 @@ def hash_text(address: int, start: int, length: int, seed: np.uint64) -> np.uint
 
 
 @inlined
-def fold32(value: np.uint64) -> np.uint32:
-    """32 bits of a 64-bit hash, 0 only for 0."""
-    if value == ZERO:
-        return np.uint32(0)
-    folded = (value ^ (value >> U64(32))) & U64(0xFFFFFFFF)
-    return np.uint32(folded) if folded != ZERO else np.uint32(1)
+def same_text(one: int, other: int, length: int) -> bool:
+    """Whether as many bytes at two addresses are equal."""
+    while length > 0:
+        if keep(load(one, 0), length) != keep(load(other, 0), length):
+            return False
+        one += 8
+        other += 8
+        length -= 8
+    return True

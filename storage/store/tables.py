@@ -12,7 +12,6 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from schemas.batch import SeriesKey
 from schemas.campaigns import Campaign
 from schemas.control import CampaignRecord, decode_control
 from schemas.dead_letters import DeadLetter
@@ -63,10 +62,9 @@ def _whole_kpis(record: bytes) -> KpiBatch:
 
 def _kpi_table(batch: KpiBatch) -> pa.Table:
     owner, level, window = (codes.numbers() for codes in (batch.owner, batch.level, batch.window))
-    columns = {
-        name: pa.array([key[k] for key in batch.owners], pa.string()).take(pa.array(owner))
-        for k, name in enumerate(SeriesKey._fields)
-    }
+    named, codes = batch.named()
+    texts = pa.array(named, pa.string())
+    columns = {name: texts.take(pa.array(of_owner[owner])) for name, of_owner in codes.items()}
     columns["level"] = pa.array([level.value for level in LEVELS], pa.string()).take(pa.array(level))
     columns["window"] = pa.array([window.value for window in WINDOWS], pa.string()).take(pa.array(window))
     columns |= {name: pa.array(getattr(batch, name).numbers().astype(np.uint64)) for name in _KPI_COUNTS}

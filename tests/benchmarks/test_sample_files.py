@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 
 from benchmarks.auction_files import write_auction_file
-from benchmarks.event_files import write_event_file
+from benchmarks.event_files import MANY_SERIES, write_event_file
 from ingest.replay.auctions import Auction, read_auctions
 from ingest.replay.lines import RecordedFile
 
@@ -33,3 +34,16 @@ def test_an_event_file_whose_name_ends_in_gz_holds_the_plain_file_compressed(tmp
     write_event_file(tmp_path / "events.ndjson.gz", 500, seed=5)
     plain = (tmp_path / "events.ndjson").read_bytes()
     assert gzip.decompress((tmp_path / "events.ndjson.gz").read_bytes()) == plain
+
+
+def test_nearly_every_event_of_a_file_of_many_series_has_its_own(tmp_path: Path) -> None:
+    write_event_file(tmp_path / "many.ndjson", 20_000, seed=5, market=MANY_SERIES)
+    write_event_file(tmp_path / "again.ndjson", 20_000, seed=5, market=MANY_SERIES)
+    raw = (tmp_path / "many.ndjson").read_bytes()
+    assert raw == (tmp_path / "again.ndjson").read_bytes()
+    events = [json.loads(line) for line in raw.splitlines()]
+    names = ("campaign_id", "creative_id", "channel", "country", "device")
+    assert len({tuple(event[name] for name in names) for event in events}) > 0.95 * len(events)
+    assert len({event["campaign_id"] for event in events}) == 1_000
+    assert len({event["creative_id"] for event in events}) == 2_000
+    assert 260 < len(raw) / len(events) < 285

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.batch import FEATURE_FIELDS, EventBatch
-from schemas.decode import Decoded, Refused, decode_chunk, decode_row, encode_event, feature_hash
+from schemas.batch import EventBatch
+from schemas.decode import Decoded, Refused, decode_chunk, decode_row, encode_event
 from schemas.events import Event, EventType
 from schemas.log import Chunk
 from tests.schemas.lines import NOW_MS, lines
@@ -34,9 +34,7 @@ def row(batch: EventBatch, at: int) -> tuple[object, ...]:
         int(batch.id_hi[at]),
         int(batch.id_lo[at]),
         int(batch.actor[at]),
-        int(batch.ref[at]),
-        tuple(batch.features[at].tolist()),
-        batch.series[batch.series_code[at]],
+        batch.series.key(batch.series_code[at]),
     )
 
 
@@ -57,14 +55,11 @@ def test_a_chunk_takes_and_refuses_what_the_row_decoder_does(records: list[bytes
         assert row(found.batch, at) == row(fast.batch, 0) == row(slow.batch, 0)
         assert found.batch.type[at] == EventType[event.type.upper()]
         assert (found.batch.ts_ms[at], found.batch.cost_micros[at]) == (event.ts, event.cost_micros)
-        key = found.batch.series[found.batch.series_code[at]]
+        key = found.batch.series.key(found.batch.series_code[at])
         assert key == (
             event.org_id,
             *(getattr(event, field) or "" for field in ("campaign_id", "creative_id", "channel", "country", "device")),
         )
-        assert found.batch.features[at].tolist() == [
-            feature_hash(getattr(event, field) or "") for field in FEATURE_FIELDS
-        ]
 
 
 EVENT = b'{"event_id":"e1","type":"click","ts":1799999999999,"campaign_id":"c1","country":"DE"}'
@@ -143,19 +138,6 @@ def test_a_chunk_may_be_empty_or_lack_its_last_newline(payload: bytes) -> None:
 
 def event(**changes: object) -> bytes:
     return json.dumps({**json.loads(EVENT), **changes}).encode()
-
-
-def test_a_reference_is_hashed_as_the_id_it_names() -> None:
-    batch = decoded(
-        event(event_id="imp", type="impression", impression_id="ignored"),
-        event(event_id="clk", type="click", impression_id="imp"),
-        event(event_id="cnv", type="conversion", click_id="clk", impression_id="imp"),
-        event(event_id="view", type="conversion", impression_id="imp"),
-        event(event_id="other", type="click", impression_id="imp", org_id="acme"),
-    ).batch
-    impression, click, *_ = batch.id_lo.tolist()
-    assert batch.ref.tolist()[:4] == [0, impression, click, impression]
-    assert batch.ref[4] not in (0, impression)
 
 
 def test_the_person_is_the_user_else_the_device_else_address_and_browser() -> None:

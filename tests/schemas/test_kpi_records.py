@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.kpis import KpiBatch, KpiColumns, Packed, VerdictCounters
+from schemas.kpis import KpiBatch, KpiColumns, Owners, Packed, VerdictCounters
+from storage.store.tables import kpi_table
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 
@@ -56,7 +57,20 @@ def test_a_record_gives_back_the_windows_it_was_made_of() -> None:
 
 
 def test_an_owner_is_named_once_a_record() -> None:
-    assert [owner.campaign_id for owner in columns().packed().owners] == ["hats", "shoes"]
+    owners = columns().packed().owners
+    assert isinstance(owners, Owners)
+    assert len(owners) == 2
+    assert owners.texts.count("hats") == owners.texts.count("o") == owners.texts.count("") == 1
+    assert [owners.texts[code] for code in owners.campaign_id.numbers()] == ["hats", "shoes"]
+
+
+def test_a_record_of_an_older_version_names_its_owners_one_by_one() -> None:
+    record = msgspec.to_builtins(columns().packed())
+    record["owners"] = [["o", "hats", "", "", "", ""], ["o", "shoes", "c1", "display", "DE", "mobile"]]
+    old = msgspec.json.decode(msgspec.json.encode(record), type=KpiBatch)
+    old.check()
+    assert old.columns() == columns()
+    assert kpi_table([msgspec.json.encode(record)]) == kpi_table([msgspec.json.encode(columns().packed())])
 
 
 @pytest.mark.parametrize(
@@ -94,4 +108,20 @@ def test_counters_of_a_verdict_are_absent_until_there_are_some_and_as_long_as_th
     assert again.invalid.clicks.numbers().tolist() == [1, 0, 7]
     batch.invalid.clicks = two
     with pytest.raises(ValueError, match=r"column invalid\.clicks has 2 rows of 3"):
+        batch.check()
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        pytest.param("country", Packed.of(np.array([0, 99])), id="a text that is not there"),
+        pytest.param("device", Packed.of(np.array([0, 0, 0])), id="more owners than there are"),
+        pytest.param("org_id", Packed(0, 3, b"123456789"), id="a width that numbers do not have"),
+    ],
+)
+def test_owners_that_are_not_whole_are_refused(name: str, column: Packed) -> None:
+    batch = columns().packed()
+    assert isinstance(batch.owners, Owners)
+    batch.owners = msgspec.structs.replace(batch.owners, **{name: column})
+    with pytest.raises(ValueError, match=r".+"):
         batch.check()

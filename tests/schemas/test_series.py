@@ -4,10 +4,12 @@ import pickle
 
 import numpy as np
 
-from schemas.batch import EventBatch, SeriesKey
+from schemas.batch import EventBatch, SeriesColumns, SeriesKey
 from schemas.decode import SeriesTable, decode_chunk
+from schemas.decode.dictionary import put_codes
 from schemas.events import TS_MS_MIN
 from schemas.log import Chunk
+from tests.support.series import series_of
 
 
 def batch_of(campaigns: range, table: SeriesTable | None = None, *, slow: bool = False) -> EventBatch:
@@ -21,16 +23,16 @@ def batch_of(campaigns: range, table: SeriesTable | None = None, *, slow: bool =
 
 
 def campaigns_of(batch: EventBatch) -> list[str]:
-    return [batch.series[code].campaign_id for code in batch.series_code.tolist()]
+    return [batch.series.key(code).campaign_id for code in batch.series_code.tolist()]
 
 
 def test_a_series_keeps_its_code_from_chunk_to_chunk() -> None:
     table = SeriesTable()
     first, second = batch_of(range(5_000), table), batch_of(range(2_000, 9_000), table)
-    assert first.series is second.series is table.keys
+    assert first.series is second.series is table.columns
     assert second.series_code[:3_000].tolist() == first.series_code[2_000:].tolist()
     assert campaigns_of(second) == [f"c-{n}" for n in range(2_000, 9_000)]
-    assert len(table.keys) == len(set(table.keys)) == 9_000
+    assert len(table.columns) == len(set(table.columns.every_key())) == 9_000
 
 
 def test_the_row_decoder_finds_the_codes_that_the_scanner_gave() -> None:
@@ -59,7 +61,9 @@ def test_a_chunk_larger_than_the_table_still_has_one_list() -> None:
 
 def test_without_a_table_a_batch_has_only_its_own_series() -> None:
     batch_of(range(10))
-    assert batch_of(range(3, 5)).series == [SeriesKey("default", f"c-{n}", "", "", "DE", "") for n in (3, 4)]
+    assert batch_of(range(3, 5)).series.every_key() == [
+        SeriesKey("default", f"c-{n}", "", "", "DE", "") for n in (3, 4)
+    ]
 
 
 def test_a_batch_takes_only_its_own_series_along_when_it_is_sent_to_another_process() -> None:
@@ -70,3 +74,44 @@ def test_a_batch_takes_only_its_own_series_along_when_it_is_sent_to_another_proc
     assert campaigns_of(received) == ["c-700", "c-3", "c-700"]
     assert len(received.series) == 2
     assert received.id_lo.tolist() == sent.id_lo.tolist()
+
+
+def test_organisations_whose_hashes_are_equal_have_codes_of_their_own() -> None:
+    """As if somebody had found a campaign id whose hash is that of another organisation's campaign."""
+    theirs = [SeriesKey("victim", "shoes", "x", "", "", ""), SeriesKey("victim", "hats", "x", "", "", "")]
+    ours = [SeriesKey("attacker", "a", "x", "", "", ""), SeriesKey("attacker", "b", "x", "", "", "")]
+    table, wanted = SeriesTable(), series_of(ours)
+    columns = series_of(theirs, table)
+    for name, codes, count in (
+        ("series", table._series, 2),
+        ("campaigns", table._campaigns, 2),
+        ("organisations", table._organisations, 1),
+    ):
+        hashes = getattr(wanted, name)["hash"][:count].copy()
+        getattr(columns, name)["hash"][:count] = hashes
+        codes.slots[:] = -1
+        put_codes(hashes, codes.slots)
+    assert series_of(ours, table) is columns
+    assert columns.every_key() == theirs + ours
+
+
+def test_long_texts_start_new_columns_before_many_series_do() -> None:
+    table = SeriesTable(text_bytes_max=100_000)
+    columns = [
+        series_of([SeriesKey("o", f"{n}-{k}", "x" * 128, "", "", "") for k in range(50)], table) for n in range(9)
+    ]
+    assert len({id(one) for one in columns}) > 1
+    assert len(columns[0]) >= 50
+    assert all(int(one.marks[3]) < 120_000 for one in columns)
+
+
+def test_columns_joined_from_parts_of_other_processes_name_the_same_series() -> None:
+    keys = [SeriesKey(org, f"c{n}", "é", "", "DE", "") for org in ("a", "b") for n in range(4)]
+    parts = [pickle.loads(pickle.dumps(series_of(some))) for some in (keys[:3], keys[2:], [])]
+    assert SeriesColumns.joined(parts).every_key() == keys[:3] + keys[2:]
+
+
+def test_pickled_columns_hold_bytes_and_no_object_a_series() -> None:
+    columns = series_of([SeriesKey("o", f"c{n}", f"x{n}", "", "", "") for n in range(1_000)])
+    small, large = (len(pickle.dumps(columns.take(np.arange(n)))) for n in (10, 1_000))
+    assert (large - small) / 990 < 75

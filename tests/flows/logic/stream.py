@@ -13,9 +13,10 @@ from flows.logic.campaign_shard import CampaignShard
 from flows.logic.event_shard import EventShard, split_batch
 from flows.logic.registry import Limits
 from flows.logic.step import Output, Step
-from schemas.batch import FEATURE_FIELDS, EventBatch, SeriesKey
+from schemas.batch import EventBatch, SeriesKey
 from schemas.control import CampaignRecord, ControlRecord, OverrideRecord
 from schemas.kpis import KpiBatch
+from tests.support.series import series_of
 
 IMPRESSION, CLICK, CONVERSION, LEAD = 1, 2, 3, 4
 
@@ -56,7 +57,6 @@ def batch_of(events: list[tuple[int, Ev]]) -> EventBatch:
     """A batch of events with their positions; series are listed anew, as another process would."""
     series = sorted({SeriesKey("o", e.campaign, e.creative, "", "", e.device) for _, e in events})
     code = {key: number for number, key in enumerate(series)}
-    n = len(events)
     return EventBatch(
         position=np.array([p for p, _ in events], np.int64),
         type=np.array([e.type for _, e in events], np.uint8),
@@ -66,12 +66,10 @@ def batch_of(events: list[tuple[int, Ev]]) -> EventBatch:
         id_hi=np.array([hashed("hi", e.key) for _, e in events], np.uint64),
         id_lo=np.array([hashed("lo", e.key) for _, e in events], np.uint64),
         actor=np.array([hashed("actor", e.actor) if e.actor else 0 for _, e in events], np.uint64),
-        ref=np.zeros(n, np.uint64),
-        features=np.zeros((n, len(FEATURE_FIELDS)), np.uint32),
         series_code=np.array(
             [code[SeriesKey("o", e.campaign, e.creative, "", "", e.device)] for _, e in events], np.int32
         ),
-        series=series,
+        series=series_of(series),
     )
 
 

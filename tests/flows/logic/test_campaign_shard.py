@@ -168,7 +168,7 @@ def test_a_campaign_of_events_alone_is_forgotten_when_its_last_window_closes() -
     flow = Flow().run(steps_of([Tick(T0), Ev(1, T0), *(Tick(T0 + h * 9_000) for h in range(1, 12_000))], 1, T0))
     shard = flow.campaigns[0]
     assert len(shard.registry.campaigns) == 0
-    assert len(shard.registry.series) == 0
+    assert shard.registry.series_count == 0
     assert shard.arrays.header["windows_end"] == shard.arrays.header["windows_free"], "every window is free again"
 
 

@@ -11,6 +11,7 @@ from flows.logic.event_shard import EventShard, split_batch
 from flows.logic.step import Step
 from schemas.batch import EventBatch
 from tests.flows.logic.stream import Ev, batch_of, definition, hashed
+from tests.support.series import series_of
 
 T0 = 1_790_000_000_000
 
@@ -106,7 +107,7 @@ def owned(org_id: str, events: list[tuple[int, Ev]]) -> EventBatch:
     """A batch of one organisation; its ids are its own, as hashes of organisation and id are."""
     batch = batch_of(events)
     batch.id_hi = batch.id_hi ^ np.uint64(hashed(org_id))
-    batch.series = [key._replace(org_id=org_id) for key in batch.series]
+    batch.series = series_of([key._replace(org_id=org_id) for key in batch.series.every_key()])
     return batch
 
 
@@ -148,7 +149,7 @@ def test_every_row_and_record_goes_to_just_one_campaign_shard() -> None:
     parts = split_batch(step, 3)
     onward = [shard.step(part) for shard, part in zip(shards, parts, strict=True)]
     rows = [
-        (int(position), part.batch.series[code].campaign_id, target)
+        (int(position), part.batch.series.key(code).campaign_id, target)
         for steps in onward
         for target, part in enumerate(steps)
         if part.batch is not None
