@@ -83,10 +83,13 @@ class SeriesColumns:
 
     def key(self, code: int) -> SeriesKey:
         """The series of a code."""
-        row = self.series[: len(self)][code]
-        bounds = int(row["start"]) + np.cumsum([0, *lengths_of(row["lengths"].reshape(1))[0]])
-        texts = [self._text(start, end) for start, end in zip(bounds.tolist(), bounds[1:].tolist(), strict=False)]
-        return SeriesKey(*self.campaign_key(int(row["campaign"])), *texts)
+        _, lengths, start, campaign, _ = self.series[: len(self)][code].item()
+        texts = []
+        for place in range(DIMENSIONS):
+            end = start + (lengths >> 16 * place & 0xFFFF)
+            texts.append(self._text(start, end))
+            start = end
+        return SeriesKey(*self.campaign_key(campaign), *texts)
 
     def campaign_key(self, campaign: int) -> tuple[str, str]:
         """Organisation and id of a campaign, given its code."""

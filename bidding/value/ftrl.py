@@ -2,7 +2,7 @@
 
 Per coordinate, with gradient g: `z += g - (sqrt(n + g^2) - sqrt(n)) / alpha * w`, `n += g^2`, and
 `w = 0 if |z| <= l1 else -(z - sign(z) l1) / ((beta + sqrt(n)) / alpha + l2)`; McMahan et al., "Ad Click Prediction: a
-View from the Trenches" (KDD 2013), algorithm 1. Features are the 32-bit hashes of `EventBatch.features`; each column
+View from the Trenches" (KDD 2013), algorithm 1. Features are 32-bit hashes of fields' texts; each column
 has its own salt, so equal values of two fields do not meet but by chance.
 """
 

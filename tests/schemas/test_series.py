@@ -96,13 +96,13 @@ def test_organisations_whose_hashes_are_equal_have_codes_of_their_own() -> None:
 
 
 def test_long_texts_start_new_columns_before_many_series_do() -> None:
-    table = SeriesTable(text_bytes_max=100_000)
+    table = SeriesTable(text_bytes_max=30_000)
     columns = [
         series_of([SeriesKey("o", f"{n}-{k}", "x" * 128, "", "", "") for k in range(50)], table) for n in range(9)
     ]
     assert len({id(one) for one in columns}) > 1
     assert len(columns[0]) >= 50
-    assert all(int(one.marks[3]) < 120_000 for one in columns)
+    assert all(int(one.marks[3]) < 30_000 for one in columns)
 
 
 def test_columns_joined_from_parts_of_other_processes_name_the_same_series() -> None:

@@ -1,4 +1,4 @@
-"""What is kept apart and what is counted together, against a plain model; cuts, restarts and equal hashes change nothing."""
+"""What is kept apart and what is counted together, against a plain model, whatever cuts, restarts and hashes."""
 
 from __future__ import annotations
 
