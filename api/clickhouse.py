@@ -11,7 +11,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from api.decision_history import Wanted
 from api.problems import Problem
-from schemas.decisions import SEQUENCE_BITS, Decision, Effect
+from schemas.decisions import SEQUENCE_BITS, Decision, decision_of
 from storage.queries import KpiReader
 from storage.words import in_words
 
@@ -79,8 +79,8 @@ class ClickHouseHistory(KpiReader):
 def _decision(row: dict[str, Any]) -> Decision:
     objects = {name: msgspec.json.decode(row[name]) for name in ("before", "after", "inputs")}
     absent = {
-        "expected": msgspec.json.decode(row["expected"] or "[]", type=list[Effect]),
+        "expected": msgspec.json.decode(row["expected"] or "[]"),
         "undo": msgspec.json.decode(row["undo"]) if row["undo"] else None,
         "cause_event": row["cause_event"] or None,
     }
-    return Decision(**row | objects | absent)
+    return decision_of(**row | objects | absent)

@@ -12,7 +12,7 @@ of eligible auctions to take part in.
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import Final
 
 from bidding.exploration import tilt_for
 from bidding.forecast import hour_of_week
@@ -25,7 +25,15 @@ from bidding.pacing import Plan, plan_spend
 from bidding.proposal import Proposal
 from bidding.state import CampaignState
 from schemas.campaigns import Strategy
-from schemas.decisions import Effect, Kind, Reason
+from schemas.decision_parts import (
+    AutomationChange,
+    BidChange,
+    BreakerInputs,
+    ControllerInputs,
+    Effect,
+    PacingChange,
+)
+from schemas.decisions import Kind, Reason
 
 # The goal's multiplier learns on while the goal's bid is at most this far above the budget's; beyond, it would wind up.
 _NEAR: Final = 1.3
@@ -87,9 +95,11 @@ def _standing(after: CampaignState, seen: Observation, *, halted_before: bool) -
             reason=reason,
             ts_ms=seen.now_ms,
             step=after.step,
-            before={"automation": words[halted_before]},
-            after={"automation": words[after.halted]},
-            inputs={"expected_outcomes": round(after.breaker.expected, 3), "outcomes": round(after.breaker.arrived, 3)},
+            before=AutomationChange(words[halted_before]),
+            after=AutomationChange(words[after.halted]),
+            inputs=BreakerInputs(
+                expected_outcomes=round(after.breaker.expected, 3), outcomes=round(after.breaker.arrived, 3)
+            ),
         )
     ]
 
@@ -107,7 +117,7 @@ def _day_part(after: CampaignState, seen: Observation, rules: Rules) -> list[Pro
     parts = rules.bidding.day_parts
     if parts is None or hour_of_week(seen.now_ms, rules.time_zone) in parts:
         return None
-    return _set_pacing(after, seen, 0.0, Reason.DAY_PART, {}) if after.pacing_rate != 0.0 else []
+    return _set_pacing(after, seen, 0.0, Reason.DAY_PART, ControllerInputs()) if after.pacing_rate != 0.0 else []
 
 
 def _day_part_alone(after: CampaignState, seen: Observation, rules: Rules) -> list[Proposal]:
@@ -115,7 +125,7 @@ def _day_part_alone(after: CampaignState, seen: Observation, rules: Rules) -> li
     outside = _day_part(after, seen, rules)
     if outside is not None:
         return outside
-    return _set_pacing(after, seen, 1.0, Reason.PACING_BEHIND, {}) if after.pacing_rate == 0.0 else []
+    return _set_pacing(after, seen, 1.0, Reason.PACING_BEHIND, ControllerInputs()) if after.pacing_rate == 0.0 else []
 
 
 def spend_ratio(after: CampaignState, plan: Plan) -> float | None:
@@ -150,27 +160,27 @@ def _wanted_bid(after: CampaignState, seen: Observation, rules: Rules, plan: Pla
     return by_goal, Reason.GOAL_BETTER if by_goal > after.bid_micros else Reason.GOAL_WORSE
 
 
-def _inputs(after: CampaignState, seen: Observation, plan: Plan, rules: Rules | None = None) -> dict[str, Any]:
+def _inputs(after: CampaignState, seen: Observation, plan: Plan, rules: Rules | None = None) -> ControllerInputs:
     """The numbers that a decision names."""
-    inputs: dict[str, Any] = {
-        "plan_micros_per_traffic": None if plan.rate is None else round(plan.rate, 6),
-        "observed_micros_per_traffic": round(after.recent_spend / max(after.recent_traffic, 1e-9), 6),
-        "traffic_left": round(plan.traffic_left, 3),
-        "spendable_micros": plan.spendable_micros,
-        "ruling_budget": plan.period,
-        "gap_share": round(plan.gap, 6),
-        "in_flight_micros": reserved_micros(after.lag),
-        "log_goal": round(after.log_goal, 6),
-        "impressions": after.impressions,
-        "clicks": after.clicks,
-        "conversions": after.conversions,
-    }
+    inputs = ControllerInputs(
+        plan_micros_per_traffic=None if plan.rate is None else round(plan.rate, 6),
+        observed_micros_per_traffic=round(after.recent_spend / max(after.recent_traffic, 1e-9), 6),
+        traffic_left=round(plan.traffic_left, 3),
+        spendable_micros=plan.spendable_micros,
+        ruling_budget=plan.period,
+        gap_share=round(plan.gap, 6),
+        in_flight_micros=reserved_micros(after.lag),
+        log_goal=round(after.log_goal, 6),
+        impressions=after.impressions,
+        clicks=after.clicks,
+        conversions=after.conversions,
+    )
     for budget in seen.budgets:
-        inputs[f"spent_{budget.period}_micros"] = budget.spent_micros
-        inputs[f"budget_{budget.period}_micros"] = budget.budget_micros
+        setattr(inputs, f"spent_{budget.period}_micros", budget.spent_micros)
+        setattr(inputs, f"budget_{budget.period}_micros", budget.budget_micros)
     if rules is not None and rules.has_goal:
         worth = impression_worth_micros(after, rules)
-        inputs["worth_cpm_micros"] = None if worth is None else round(worth)
+        inputs.worth_cpm_micros = None if worth is None else round(worth)
     return inputs
 
 
@@ -183,7 +193,7 @@ def _bid_change(
     if abs(bid - before) < max(_BID_CHANGE_MIN * before, 1.0):
         return []
     inputs = _inputs(after, seen, plan, rules)
-    inputs["wanted_bid_micros"] = round(min(wanted, 1e15))
+    inputs.wanted_bid_micros = round(min(wanted, 1e15))
     effects = _effects(after, plan, bid)
     move_bid(after, bid)
     after.changed_ms = seen.now_ms
@@ -193,8 +203,8 @@ def _bid_change(
             reason=reason,
             ts_ms=seen.now_ms,
             step=after.step,
-            before={"bid_micros": before},
-            after={"bid_micros": bid},
+            before=BidChange(before),
+            after=BidChange(bid),
             inputs=inputs,
             expected=effects,
         )
@@ -239,7 +249,7 @@ def _pacing_change(after: CampaignState, seen: Observation, rules: Rules, plan: 
 
 
 def _set_pacing(
-    after: CampaignState, seen: Observation, rate: float, reason: Reason, inputs: dict[str, Any]
+    after: CampaignState, seen: Observation, rate: float, reason: Reason, inputs: ControllerInputs
 ) -> list[Proposal]:
     before, after.pacing_rate = after.pacing_rate, rate
     return [
@@ -248,8 +258,8 @@ def _set_pacing(
             reason=reason,
             ts_ms=seen.now_ms,
             step=after.step,
-            before={"pacing_rate": before},
-            after={"pacing_rate": rate},
+            before=PacingChange(before),
+            after=PacingChange(rate),
             inputs=inputs,
         )
     ]

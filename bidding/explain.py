@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from schemas.decisions import Decision, Kind, Reason
+from schemas.decisions import Decision, Kind, Reason, named
 
 _KINDS: Final = {
     Kind.PAUSE: "Paused",
@@ -55,12 +55,13 @@ def explain(decision: Decision) -> str:
     standing = kind in (Kind.PAUSE, Kind.RESUME, Kind.HALT, Kind.PROCEED)
     whose = f", campaign {decision.campaign_id}" if standing else f" of campaign {decision.campaign_id}"
     lines = [f"{_KINDS[kind]}{whose}: {_REASONS[reason]}.{_MODES.get(decision.mode, '')}"]
+    before = named(decision.before)
     lines += [
-        f"  {name}: {_shown(name, decision.before.get(name))} -> {_shown(name, after)}"
-        for name, after in decision.after.items()
+        f"  {name}: {_shown(name, before.get(name))} -> {_shown(name, after)}"
+        for name, after in named(decision.after).items()
     ]
     lines.append(f"  decided for {_moment(decision.ts_ms)}, in effect from {_moment(decision.effective_ms)}")
-    numbers = [f"{name} {_shown(name, value)}" for name, value in decision.inputs.items() if value is not None]
+    numbers = [f"{name} {_shown(name, value)}" for name, value in named(decision.inputs).items() if value is not None]
     if numbers:
         lines.append("  from: " + ", ".join(numbers))
     lines += [
@@ -71,8 +72,9 @@ def explain(decision: Decision) -> str:
     if decision.cause_event is not None:
         lines.append(f"  tipped by event {decision.cause_event}")
     if decision.undo is not None:
-        back = ", ".join(f"{name} {_shown(name, value)}" for name, value in decision.undo.get("after", {}).items())
-        lines.append(f"  to undo: {decision.undo.get('kind')}" + (f" with {back}" if back else ""))
+        undo = named(decision.undo)
+        back = ", ".join(f"{name} {_shown(name, value)}" for name, value in undo.get("after", {}).items())
+        lines.append(f"  to undo: {undo.get('kind')}" + (f" with {back}" if back else ""))
     lines.append(f"  policy {decision.policy}, decision {decision.decision_id}")
     return "\n".join(lines)
 

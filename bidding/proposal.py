@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
-from schemas.decisions import Decision, Effect, Kind, Mode, Reason, decision_id
+from schemas.decision_parts import Change, Effect, Inputs, Undo
+from schemas.decisions import CLASSES, Decision, Kind, Mode, Reason, decision_id
 
 # Names the code and its constants: rises when the same observations would lead to other proposals.
 POLICY: Final = "bidding/1"
@@ -19,21 +20,21 @@ class Proposal(msgspec.Struct, kw_only=True, frozen=True):
     reason: Reason
     ts_ms: int
     step: int
-    before: dict[str, Any]
-    after: dict[str, Any]
-    inputs: dict[str, Any]
+    before: Change
+    after: Change
+    inputs: Inputs
     expected: tuple[Effect, ...] = ()
 
 
 def as_decision(proposal: Proposal, *, org_id: str, campaign_id: str, mode: Mode, effective_ms: int) -> Decision:
     """The decision of a proposal; its id follows from the campaign, kind, reason, time and step, so it is stable."""
-    return Decision(
+    made: type[Any] = CLASSES[proposal.kind]
+    decision: Decision = made(
         decision_id=decision_id(
             org_id, campaign_id, proposal.kind, proposal.reason, POLICY, proposal.ts_ms, proposal.step
         ),
         org_id=org_id,
         campaign_id=campaign_id,
-        kind=proposal.kind.value,
         reason=proposal.reason.value,
         ts_ms=proposal.ts_ms,
         effective_ms=effective_ms,
@@ -43,8 +44,9 @@ def as_decision(proposal: Proposal, *, org_id: str, campaign_id: str, mode: Mode
         policy=POLICY,
         mode=mode.value,
         expected=list(proposal.expected),
-        undo={"kind": _undo_kind(proposal.kind).value, "after": proposal.before},
+        undo=Undo(kind=_undo_kind(proposal.kind).value, after=proposal.before),
     )
+    return decision
 
 
 def _undo_kind(kind: Kind) -> Kind:

@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
+from msgspec import UNSET, UnsetType
+
 from platforms.money import minor_units
 from schemas.campaigns import PlatformLink
-from schemas.decisions import Decision, Kind
+from schemas.decision_parts import BudgetChange
+from schemas.decisions import Decision, Kind, Pause, Resume, SetBid, SetBidModifiers, SetBudget
 
 # A bid of CPM micros is for a thousand impressions.
 PER_MILLE: Final = 1_000
@@ -123,17 +126,17 @@ def changes_of(decision: Decision, link: PlatformLink, currency: str) -> Mapping
     Of two decisions on one field only the newer counts, so a daily and a total budget are two fields. Pacing and
     standing are for our own bidder only. Raises ValueError when the decision does not hold what its kind needs.
     """
-    kind, after = Kind(decision.kind), decision.after
+    kind = Kind(decision.kind)
     change = Change(kind, link, currency, decision.decision_id)
-    match kind:
-        case Kind.PAUSE | Kind.RESUME:
+    match decision:
+        case Pause() | Resume():
             return {field_of(kind): replace(change, paused=kind == Kind.PAUSE)}
-        case Kind.SET_BID:
+        case SetBid():
             return {field_of(kind): _bid(change, decision)}
-        case Kind.SET_BUDGET:
-            return _budgets(change, after)
-        case Kind.SET_BID_MODIFIERS:
-            return {field_of(kind): replace(change, modifiers=_modifiers(after.get("modifiers")))}
+        case SetBudget():
+            return _budgets(change, decision.after)
+        case SetBidModifiers():
+            return {field_of(kind): replace(change, modifiers=_modifiers(decision.after.modifiers))}
     return {field_of(kind): Unsupported(f"{kind} is not for ad platforms")}
 
 
@@ -146,12 +149,12 @@ def field_of(kind: str) -> str:
     return "state" if kind in (Kind.PAUSE, Kind.RESUME) else kind
 
 
-def _bid(change: Change, decision: Decision) -> Change | Unsupported:
-    cpm = _micros(decision.after, "bid_micros")
+def _bid(change: Change, decision: SetBid) -> Change | Unsupported:
+    cpm = _micros(decision.after.bid_micros, "bid_micros")
     if change.link.bids_per == "thousand":
         return _payable(replace(change, bid_micros=cpm), cpm)
-    ctr = decision.inputs.get("ctr")
-    if not isinstance(ctr, int | float) or isinstance(ctr, bool) or not CTR_LEAST <= ctr <= 1:
+    ctr = decision.inputs.ctr
+    if isinstance(ctr, UnsetType) or not CTR_LEAST <= ctr <= 1:
         return Unsupported("the link bids per click, and the decision knows no click rate yet")
     cpc = round(cpm / PER_MILLE / ctr)
     return _payable(replace(change, bid_micros=cpm, cpc_micros=cpc), cpc)
@@ -163,27 +166,24 @@ def _payable(change: Change, micros: int) -> Change | Unsupported:
     return change
 
 
-def _budgets(change: Change, after: Mapping[str, Any]) -> Mapping[str, Change | Unsupported]:
+def _budgets(change: Change, after: BudgetChange) -> Mapping[str, Change | Unsupported]:
     changes: dict[str, Change | Unsupported] = {}
-    if after.get("daily_budget_micros") is not None:
-        changes["set_budget"] = replace(change, daily_budget_micros=_micros(after, "daily_budget_micros"))
-    if after.get("total_budget_micros") is not None:
-        changes["set_total_budget"] = replace(change, total_budget_micros=_micros(after, "total_budget_micros"))
+    daily, total = after.daily_budget_micros, after.total_budget_micros
+    if daily is not None and daily is not UNSET:
+        changes["set_budget"] = replace(change, daily_budget_micros=_micros(daily, "daily_budget_micros"))
+    if total is not None and total is not UNSET:
+        changes["set_total_budget"] = replace(change, total_budget_micros=_micros(total, "total_budget_micros"))
     return changes or {"set_budget": Unsupported("the decision names no daily or total budget")}
 
 
-def _micros(after: Mapping[str, Any], name: str) -> int:
-    value = after.get(name)
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= AMOUNT_MICROS_MAX:
+def _micros(value: int | UnsetType | None, name: str) -> int:
+    if not isinstance(value, int) or not 0 < value <= AMOUNT_MICROS_MAX:
         raise ValueError(f"{name} is no amount of micros above 0")
     return value
 
 
-def _modifiers(given: Any) -> Mapping[str, float]:
-    if not isinstance(given, dict) or not all(
-        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        for value in given.values()
-    ):
+def _modifiers(given: Mapping[str, float]) -> Mapping[str, float]:
+    if not all(math.isfinite(value) for value in given.values()):
         raise ValueError("modifiers is no object of numbers")
     return given
 

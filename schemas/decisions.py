@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
+from schemas.decision_parts import (
+    AutomationChange,
+    BidChange,
+    BreakerInputs,
+    BudgetChange,
+    Change,
+    ControllerInputs,
+    Effect,
+    Inputs,
+    LedgerInputs,
+    ModifiersChange,
+    PacingChange,
+    PortfolioInputs,
+    SegmentInputs,
+    StateChange,
+    Undo,
+)
 from schemas.identity import stable_id
 
 # Decisions of one campaign in one millisecond of the written clock before sequences run ahead of it. With the clock
@@ -67,17 +85,8 @@ class Mode(StrEnum):
     DRY_RUN = "dry_run"
 
 
-class Effect(msgspec.Struct, omit_defaults=True):
-    """Expected effect on one measure, with the 90% interval."""
-
-    measure: str
-    expected: float
-    low: float
-    high: float
-
-
 class Decision(msgspec.Struct, kw_only=True):
-    """One decision. `before` and `after` have the same keys: the fields that change.
+    """One decision; what is of its kind is said by the classes below. `before` and `after` have the same fields.
 
     `ts_ms` is the event time of its cause, `effective_ms` when it takes effect; neither is read from a clock.
     """
@@ -89,15 +98,15 @@ class Decision(msgspec.Struct, kw_only=True):
     reason: str
     ts_ms: int
     effective_ms: int
-    before: dict[str, Any]
-    after: dict[str, Any]
-    # The numbers it was made from: spend_micros, budget_micros, in_flight_micros, multipliers, model version.
-    inputs: dict[str, Any]
+    before: Any
+    after: Any
+    # The numbers it was made from.
+    inputs: Any
     policy: str
     mode: str = Mode.AUTO.value
     expected: list[Effect] = []
-    # What puts it back: a kind and its `after`; None when nothing needs undoing.
-    undo: dict[str, Any] | None = None
+    # None when nothing needs undoing.
+    undo: Any = None
     # The event that tipped it, when one did.
     cause_event: str | None = None
     # Its place in the order in which the campaign's decisions were taken: see `next_sequence`. 0 in records from before
@@ -108,6 +117,153 @@ class Decision(msgspec.Struct, kw_only=True):
     def place(self) -> tuple[int, str]:
         """What decisions are sorted by, the oldest first: by sequence, those without one by the time of their cause."""
         return self.sequence or self.ts_ms << SEQUENCE_BITS, self.decision_id
+
+
+class Pause(Decision, kw_only=True):
+    """The campaign stops."""
+
+    kind: Literal["pause"] = "pause"
+    before: StateChange
+    after: StateChange
+    inputs: LedgerInputs
+    undo: Undo[StateChange] | None = None
+
+
+class Resume(Decision, kw_only=True):
+    """The campaign runs again."""
+
+    kind: Literal["resume"] = "resume"
+    before: StateChange
+    after: StateChange
+    inputs: LedgerInputs
+    undo: Undo[StateChange] | None = None
+
+
+class SetBid(Decision, kw_only=True):
+    """Another bid."""
+
+    kind: Literal["set_bid"] = "set_bid"
+    before: BidChange
+    after: BidChange
+    inputs: ControllerInputs
+    undo: Undo[BidChange] | None = None
+
+
+class SetBudget(Decision, kw_only=True):
+    """Other budgets."""
+
+    kind: Literal["set_budget"] = "set_budget"
+    before: BudgetChange
+    after: BudgetChange
+    inputs: PortfolioInputs
+    undo: Undo[BudgetChange] | None = None
+
+
+class SetPacing(Decision, kw_only=True):
+    """Another pacing rate."""
+
+    kind: Literal["set_pacing"] = "set_pacing"
+    before: PacingChange
+    after: PacingChange
+    inputs: ControllerInputs
+    undo: Undo[PacingChange] | None = None
+
+
+class SetBidModifiers(Decision, kw_only=True):
+    """Other bid modifiers."""
+
+    kind: Literal["set_bid_modifiers"] = "set_bid_modifiers"
+    before: ModifiersChange
+    after: ModifiersChange
+    inputs: SegmentInputs
+    undo: Undo[ModifiersChange] | None = None
+
+
+class Halt(Decision, kw_only=True):
+    """Automation stops."""
+
+    kind: Literal["halt"] = "halt"
+    before: AutomationChange
+    after: AutomationChange
+    inputs: BreakerInputs
+    undo: Undo[AutomationChange] | None = None
+
+
+class Proceed(Decision, kw_only=True):
+    """Automation goes on."""
+
+    kind: Literal["proceed"] = "proceed"
+    before: AutomationChange
+    after: AutomationChange
+    inputs: BreakerInputs
+    undo: Undo[AutomationChange] | None = None
+
+
+class OtherDecision(Decision, kw_only=True):
+    """A decision of a kind that this version does not know: kept and shown as it is, acted on by nobody here."""
+
+    before: dict[str, Any]
+    after: dict[str, Any]
+    inputs: dict[str, Any]
+    undo: dict[str, Any] | None = None
+
+
+KnownDecision: TypeAlias = Pause | Resume | SetBid | SetBudget | SetPacing | SetBidModifiers | Halt | Proceed
+CLASSES: Final[dict[Kind, type[Decision]]] = {
+    Kind.PAUSE: Pause,
+    Kind.RESUME: Resume,
+    Kind.SET_BID: SetBid,
+    Kind.SET_BUDGET: SetBudget,
+    Kind.SET_PACING: SetPacing,
+    Kind.SET_BID_MODIFIERS: SetBidModifiers,
+    Kind.HALT: Halt,
+    Kind.PROCEED: Proceed,
+}
+INPUTS: Final[dict[Kind, type[Inputs]]] = {
+    Kind.PAUSE: LedgerInputs,
+    Kind.RESUME: LedgerInputs,
+    Kind.SET_BID: ControllerInputs,
+    Kind.SET_PACING: ControllerInputs,
+    Kind.SET_BUDGET: PortfolioInputs,
+    Kind.SET_BID_MODIFIERS: SegmentInputs,
+    Kind.HALT: BreakerInputs,
+    Kind.PROCEED: BreakerInputs,
+}
+_CHANGES: Final[dict[Kind, type[Change]]] = {
+    Kind.PAUSE: StateChange,
+    Kind.RESUME: StateChange,
+    Kind.SET_BID: BidChange,
+    Kind.SET_BUDGET: BudgetChange,
+    Kind.SET_PACING: PacingChange,
+    Kind.SET_BID_MODIFIERS: ModifiersChange,
+    Kind.HALT: AutomationChange,
+    Kind.PROCEED: AutomationChange,
+}
+
+
+def named(part: Change | Inputs | Undo[Any] | dict[str, Any]) -> dict[str, Any]:
+    """A change or inputs as names and values, what is not said left out.
+
+    >>> named(BudgetChange(daily_budget_micros=5))
+    {'daily_budget_micros': 5}
+    """
+    fields: dict[str, Any] = msgspec.to_builtins(part)
+    return fields
+
+
+def change_of(kind: Kind, fields: Mapping[str, Any]) -> Change:
+    """The change of a kind from names and values."""
+    return msgspec.convert(fields, _CHANGES[kind])
+
+
+def decision_of(**fields: Any) -> Decision:
+    """The decision of names and values, as in a record; raises ValueError where they are none."""
+    plain = msgspec.to_builtins(fields)
+    return msgspec.convert(plain, _class_of(plain.get("kind", "")))
+
+
+def _class_of(kind: str) -> type[Decision]:
+    return CLASSES[Kind(kind)] if kind in _KINDS else OtherDecision
 
 
 def decision_id(org_id: str, campaign_id: str, kind: Kind, reason: Reason, *cause: str | int) -> str:
@@ -131,7 +287,16 @@ def next_sequence(last: int, now_ms: int) -> int:
 
 
 _encoder = msgspec.json.Encoder(order="deterministic")
-_decoder = msgspec.json.Decoder(Decision)
+_KINDS: Final = frozenset(kind.value for kind in Kind)
+
+
+class _OfKind(msgspec.Struct):
+    kind: str
+
+
+_kind_decoder = msgspec.json.Decoder(_OfKind)
+_decoders = {kind.value: msgspec.json.Decoder(each) for kind, each in CLASSES.items()}
+_other_decoder = msgspec.json.Decoder(OtherDecision)
 
 
 def encode_decision(decision: Decision) -> bytes:
@@ -141,4 +306,6 @@ def encode_decision(decision: Decision) -> bytes:
 
 def decode_decision(record: bytes) -> Decision:
     """The decision in a record of topic `decisions`; raises one of `UNREADABLE` on anything else."""
-    return _decoder.decode(record)
+    decoder = _decoders.get(_kind_decoder.decode(record).kind, _other_decoder)
+    decision: Decision = decoder.decode(record)
+    return decision

@@ -15,7 +15,7 @@ from schemas import topics
 from schemas.campaigns import Campaign
 from schemas.control import ControlRecord, OrderEntry
 from schemas.dead_letters import DeadLetter
-from schemas.decisions import Decision
+from schemas.decisions import CLASSES, Decision
 from schemas.events import (
     CHANNELS,
     EVENT_BYTES_MAX,
@@ -40,7 +40,7 @@ RECORDS: Final[dict[str, Any]] = {
     topics.DEAD_LETTERS: DeadLetter,
     topics.ORDER: OrderEntry,
     topics.CONTROL: ControlRecord,
-    topics.DECISIONS: Decision,
+    topics.DECISIONS: tuple(CLASSES.values()),
     topics.KPIS: KpiBatch,
     topics.VERDICTS: Verdicts,
     topics.LIVE: LiveRecord,
@@ -68,8 +68,9 @@ def topic_schema(topic: str) -> dict[str, Any]:
     >>> topic_schema("decisions")["title"]
     'Decision'
     """
-    (root,), components = msgspec.json.schema_components([RECORDS[topic]], ref_template="#/$defs/{name}")
-    root = _plain(root)
+    kinds = RECORDS[topic] if isinstance(RECORDS[topic], tuple) else (RECORDS[topic],)
+    roots, components = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
+    root = _plain(roots[0] if len(roots) == 1 else {"title": Decision.__name__, "anyOf": list(roots)})
     definitions = {name: _without_doctests(_plain(schema)) for name, schema in components.items()}
     if topic == topics.EVENTS:
         definitions["Event"] = _event(definitions["Event"])

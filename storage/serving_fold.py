@@ -7,11 +7,22 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from schemas import topics
 from schemas.campaigns import CampaignStatus, Strategy
 from schemas.control import CampaignRecord, DecisionWordRecord, OverrideRecord, decode_control
-from schemas.decisions import Decision, Kind, Mode, Reason, decode_decision
+from schemas.decisions import (
+    Decision,
+    Mode,
+    Pause,
+    Reason,
+    Resume,
+    SetBid,
+    SetBidModifiers,
+    SetPacing,
+    decode_decision,
+)
 from schemas.live import CampaignLive
 from schemas.log import Chunk, Log
 from schemas.serving import Serving
@@ -219,26 +230,30 @@ class ServingFold:
         self._in_effect[decision.decision_id] = None
         _keep_newest(self._in_effect)
         state.sequence = max(state.sequence, decision.sequence)
-        match decision.kind:
-            case Kind.PAUSE:
+        match decision:
+            case Pause():
                 undone = decision.reason == Reason.UNDO
                 state.pause_reason = Reason.PAUSED_BY_PERSON.value if undone else decision.reason
-            case Kind.RESUME:
+            case Resume():
                 state.pause_reason = None
-                state.pause_replaced = decision.inputs.get("replaces_override", state.pause_replaced)
-            case Kind.SET_BID:
-                state.decided_bid_micros = decision.after["bid_micros"]
-                by_person = "replaces_override" in decision.inputs
-                state.bid_replaced = decision.inputs.get("replaces_override", state.bid_replaced)
-                state.bid_word_under = decision.inputs.get("version", 0) if by_person else 0
-            case Kind.SET_PACING:
-                state.pacing_rate = float(decision.after["pacing_rate"])
-            case Kind.SET_BID_MODIFIERS:
-                state.modifiers = {str(key): float(factor) for key, factor in decision.after["modifiers"].items()}
+                state.pause_replaced = _or(decision.inputs.replaces_override, state.pause_replaced)
+            case SetBid():
+                state.decided_bid_micros = decision.after.bid_micros
+                by_person = decision.inputs.replaces_override is not UNSET
+                state.bid_replaced = _or(decision.inputs.replaces_override, state.bid_replaced)
+                state.bid_word_under = _or(decision.inputs.version, 0) if by_person else 0
+            case SetPacing():
+                state.pacing_rate = float(decision.after.pacing_rate)
+            case SetBidModifiers():
+                state.modifiers = {key: float(factor) for key, factor in decision.after.modifiers.items()}
             case _:
                 return state
         state.decided_ms, state.decision_id = decision.effective_ms, decision.decision_id
         return state
+
+
+def _or(said: int | UnsetType, otherwise: int) -> int:
+    return otherwise if isinstance(said, UnsetType) else said
 
 
 def _define(state: _State, record: CampaignRecord) -> None:

@@ -36,7 +36,7 @@ from flows.logic.slow_beat import (
 from flows.logic.steering import BiddingState, Counted
 from schemas.campaigns import Bidding, Campaign, Strategy
 from schemas.control import DecisionWordRecord, OverrideRecord
-from schemas.decisions import Decision, Kind, Mode
+from schemas.decisions import Decision, Kind, Mode, SetBid
 
 STEP_MS: Final = 10_000
 # A campaign with few impressions since the last step, or none, learns nothing from being looked at so often.
@@ -126,8 +126,8 @@ class BiddingStage:
         counted = self._counters(slot)
         if counted.clicks >= CLICKS_MIN:
             for decision in decisions:
-                if decision.kind == Kind.SET_BID.value:
-                    decision.inputs |= {"ctr": round(min(counted.clicks / max(counted.impressions, 1), 1.0), 6)}
+                if isinstance(decision, SetBid):
+                    decision.inputs.ctr = round(min(counted.clicks / max(counted.impressions, 1), 1.0), 6)
         return decisions
 
     def began(self, slot: int) -> None:
@@ -291,7 +291,7 @@ class BiddingStage:
             return []
         org_id, campaign_id = self._registry.campaigns.key(slot)
         decision = as_decision(proposal, org_id=org_id, campaign_id=campaign_id, mode=mode, effective_ms=clock_ms)
-        decision.inputs |= {"version": self._ledger.standing(slot).version}
+        decision.inputs.version = self._ledger.standing(slot).version
         self._with_click_rate(slot, [decision])
         if acts:
             steering.keep(decision)

@@ -7,7 +7,7 @@ stops: a budget was reached, a day or week began, a campaign started or ended, a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -19,7 +19,8 @@ from flows.logic.periods import day_bounds, day_from, week_bounds, week_from
 from flows.logic.registry import Registry
 from schemas.campaigns import Campaign, CampaignStatus
 from schemas.control import CampaignRecord, OverrideRecord
-from schemas.decisions import Decision, Kind, Reason, decision_id
+from schemas.decision_parts import LedgerInputs, StateChange, Undo
+from schemas.decisions import Decision, Kind, Pause, Reason, Resume, decision_id
 
 POLICY: Final = "budget-ledger/1"
 UTC_ZONE: Final = "UTC"
@@ -262,13 +263,13 @@ class Ledger:
     def _pause(self, slot: int, reason: Reason, cause: Cause) -> Decision:
         standing, row = self.standing(slot), self._row(slot)
         budget = _BY_REASON.get(reason)
-        inputs: dict[str, Any] = {"version": standing.version}
+        inputs = LedgerInputs(version=standing.version)
         key: list[str | int] = [standing.version]
         if budget is not None:
             start = self._period_start(budget, row)
             spent, limit = int(row[budget.spent]), int(row[budget.limit])
-            inputs |= _numbers(budget.period, start, spent, limit)
-            inputs |= _in_flight(spent, limit, row)
+            _name_budget(inputs, budget.period, start, spent, limit)
+            _name_in_flight(inputs, spent, limit, row)
             key += [budget.period, start]
             again = "/".join(map(str, key))
             standing.repeats = standing.repeats + 1 if again == standing.budget_pause else 0
@@ -282,21 +283,21 @@ class Ledger:
     def _resume(self, slot: int, held: Reason | None, cause: Cause, before: dict[Reason, int] | None) -> Decision:
         standing, row = self.standing(slot), self._row(slot)
         budget = None if held is None else _BY_REASON.get(held)
-        inputs: dict[str, Any] = {"version": standing.version}
+        inputs = LedgerInputs(version=standing.version)
         key: list[str | int] = [standing.version]
         effective_ms = cause.ts_ms
         if budget is not None and held is not None:
             start = self._period_start(budget, row)
             spent = int(row[budget.spent]) if before is None else before[held]
-            inputs |= _numbers(budget.period, start, spent, standing.limit_micros)
-            inputs["overspend_micros"] = max(0, spent - standing.limit_micros)
+            _name_budget(inputs, budget.period, start, spent, standing.limit_micros)
+            inputs.overspend_micros = max(0, spent - standing.limit_micros)
             key += [budget.period, start]
             if start > standing.period_start_ms:
                 reason, effective_ms = Reason.NEXT_PERIOD, start
             else:
                 raised = row[budget.limit] > standing.limit_micros
                 reason = Reason.BUDGET_RAISED if raised else Reason.IN_FLIGHT_SETTLED
-                inputs["budget_micros"] = int(row[budget.limit])
+                inputs.budget_micros = int(row[budget.limit])
                 key.append(standing.changes)
         else:
             reason = Reason.RESUMED_BY_PERSON if held is Reason.PAUSED_BY_PERSON else Reason.STARTED
@@ -311,24 +312,24 @@ class Ledger:
         key: list[str | int],
         cause: Cause,
         effective_ms: int,
-        inputs: dict[str, Any],
+        inputs: LedgerInputs,
     ) -> Decision:
         org_id, campaign_id = self._registry.campaigns.key(slot)
         before, after = ("active", "paused") if kind is Kind.PAUSE else ("paused", "active")
         undo = Kind.RESUME if kind is Kind.PAUSE else Kind.PAUSE
-        return Decision(
+        made = Pause if kind is Kind.PAUSE else Resume
+        return made(
             decision_id=decision_id(org_id, campaign_id, kind, reason, *key),
             org_id=org_id,
             campaign_id=campaign_id,
-            kind=kind.value,
             reason=reason.value,
             ts_ms=cause.ts_ms,
             effective_ms=effective_ms,
-            before={"state": before},
-            after={"state": after},
+            before=StateChange(before),
+            after=StateChange(after),
             inputs=inputs,
             policy=POLICY,
-            undo={"kind": undo.value, "after": {"state": before}},
+            undo=Undo(kind=undo.value, after=StateChange(before)),
             cause_event=cause.event,
         )
 
@@ -375,23 +376,16 @@ def _shift(row: np.void, spent: tuple[str, str, str]) -> None:
     row[before], row[now], row[after] = row[now], row[after], 0
 
 
-def _in_flight(spent: int, limit: int, row: np.void) -> dict[str, Any]:
+def _name_in_flight(inputs: LedgerInputs, spent: int, limit: int, row: np.void) -> None:
     """The estimate that a pause came early by, and the overspend that it leaves if it is right."""
     reserve = int(row["reserve"])
     if reserve == 0:
-        return {}
-    return {
-        "in_flight_micros": reserve,
-        "reporting_delay_ms": int(row["delay_ms"]),
-        "overspend_bound_micros": max(0, spent + reserve - limit),
-    }
+        return
+    inputs.in_flight_micros = reserve
+    inputs.reporting_delay_ms = int(row["delay_ms"])
+    inputs.overspend_bound_micros = max(0, spent + reserve - limit)
 
 
-def _numbers(period: str, start_ms: int, spent: int, limit: int) -> dict[str, Any]:
-    return {
-        "period": period,
-        "period_start_ms": start_ms,
-        "spend_micros": spent,
-        "budget_micros": limit,
-        "in_flight_micros": 0,
-    }
+def _name_budget(inputs: LedgerInputs, period: str, start_ms: int, spent: int, limit: int) -> None:
+    inputs.period, inputs.period_start_ms = period, start_ms
+    inputs.spend_micros, inputs.budget_micros, inputs.in_flight_micros = spent, limit, 0

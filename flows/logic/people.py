@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET
 
 from bidding.guard import Breaker
 from flows.logic.budgets import DAY, TOTAL
@@ -13,7 +14,8 @@ from flows.logic.registry import Registry
 from flows.logic.steering import BiddingState, Made
 from schemas.campaigns import Bidding, Strategy
 from schemas.control import DecisionWordRecord, OverrideRecord
-from schemas.decisions import Decision, Kind, Mode, Reason, decision_id
+from schemas.decision_parts import BidChange, BudgetChange, Change, ControllerInputs, Inputs, Undo
+from schemas.decisions import CLASSES, INPUTS, Decision, Kind, Mode, Reason, decision_id, named
 
 POLICY: Final = "people/1"
 # Automation leaves alone for so long (campaign clock) what a person has put back, unless it is lifted before.
@@ -24,7 +26,7 @@ _OPPOSITE: Final = {
     Kind.HALT: Kind.PROCEED,
     Kind.PROCEED: Kind.HALT,
 }
-_BUDGET_FIELDS: Final = {"daily_budget_micros": DAY, "total_budget_micros": TOTAL}
+_BUDGETS: Final = {"daily_budget_micros": DAY, "total_budget_micros": TOTAL}
 
 
 class Words:
@@ -54,10 +56,10 @@ class Words:
             return []
         reason = Reason.LEARNING if not manual else Reason.MANUAL_OVERRIDE
         version = self._ledger.standing(slot).version
-        before = {"bid_micros": steering.bid_micros if steering.published else None}
+        before = BidChange(steering.bid_micros if steering.published else None)
         return [
             self._made(slot, steering, Kind.SET_BID, reason, ("definition", version), clock_ms, before,
-                       {"bid_micros": bid}, {})
+                       BidChange(bid), ControllerInputs())
         ]  # fmt: skip
 
     def override(self, slot: int, steering: BiddingState, record: OverrideRecord, clock_ms: int) -> list[Decision]:
@@ -75,9 +77,9 @@ class Words:
         if bid is None or bid == steering.bid_micros:
             return []
         key = ("override", record.version)
-        before, after = steering.in_force(Kind.SET_BID), {"bid_micros": bid}
+        before, after = steering.in_force(Kind.SET_BID), BidChange(bid)
         # A bid that is set replaces the ones before, lifting replaces that one, too.
-        inputs = {"replaces_override": record.version - int(steering.overridden)}
+        inputs = ControllerInputs(replaces_override=record.version - int(steering.overridden))
         return [self._made(slot, steering, Kind.SET_BID, Reason.MANUAL_OVERRIDE, key, clock_ms, before, after, inputs)]
 
     # -- words on decisions -------------------------------------------------------------------------------------
@@ -103,7 +105,7 @@ class Words:
         steering.approve(record.decision_id)
         kind, reason = Kind(wanted.kind), Reason(wanted.reason)
         before = self._in_force(slot, steering, kind, wanted.after)
-        inputs = wanted.inputs | {"approved": wanted.decision_id}
+        inputs = msgspec.structs.replace(wanted.inputs, approved=wanted.decision_id)
         key = ("approve", wanted.decision_id, record.version)
         decision = self._made(
             slot, steering, kind, reason, key, clock_ms, before, wanted.after, inputs, approved=wanted.decision_id
@@ -120,17 +122,18 @@ class Words:
     def _undo(self, slot: int, steering: BiddingState, record: DecisionWordRecord, clock_ms: int) -> list[Decision]:
         """The decision that puts back what an earlier one changed, however many came since."""
         made = steering.made(record.decision_id)
-        if made is None or any(value is None for value in made.before.values()):
+        if made is None or not made.can_be_undone:
             return []
         kind = _OPPOSITE.get(Kind(made.kind), Kind(made.kind))
         if kind in (Kind.PAUSE, Kind.RESUME):
             return self._undo_state(slot, steering, record, made, kind)
-        before, after = self._in_force(slot, steering, kind, made.before), made.before
+        after = made.former
+        before = self._in_force(slot, steering, kind, after)
         if before == after:
             return []
         self._hold(steering, made, clock_ms)
         key = ("undo", made.decision_id, record.version)
-        inputs = {"undone": made.decision_id}
+        inputs = INPUTS[kind](undone=made.decision_id)
         decision = self._made(slot, steering, kind, Reason.UNDO, key, clock_ms, before, after, inputs)
         return [decision, *self._apply(slot, steering, kind, after)]
 
@@ -165,7 +168,7 @@ class Words:
         decisions = self._ledger.override(slot, word)
         for decision in decisions:
             decision.reason = Reason.UNDO.value
-            decision.inputs |= {"undone": made.decision_id, "replaces_override": steering.word_version}
+            decision.inputs.undone, decision.inputs.replaces_override = made.decision_id, steering.word_version
             decision.decision_id = decision_id(
                 record.org_id, record.campaign_id, kind, Reason.UNDO, "undo", made.decision_id, record.version
             )
@@ -174,19 +177,17 @@ class Words:
 
     # -- making -------------------------------------------------------------------------------------------------
 
-    def _in_force(self, slot: int, steering: BiddingState, kind: Kind, fields: dict[str, Any]) -> dict[str, Any]:
-        """What the fields of a decision are now."""
-        if kind is Kind.SET_BUDGET:
-            return {field: self._ledger.limit(slot, _BUDGET_FIELDS[field]) for field in fields}
-        if kind in (Kind.HALT, Kind.PROCEED):
-            halted = steering.controller is not None and steering.controller.halted
-            return {"automation": "halted" if halted else "running"}
+    def _in_force(self, slot: int, steering: BiddingState, kind: Kind, fields: Change) -> Change:
+        """What the fields of a change are now."""
+        if isinstance(fields, BudgetChange):
+            return BudgetChange(**{name: self._ledger.limit(slot, _BUDGETS[name]) for name in named(fields)})
         return steering.in_force(kind)
 
-    def _apply(self, slot: int, steering: BiddingState, kind: Kind, after: dict[str, Any]) -> list[Decision]:
+    def _apply(self, slot: int, steering: BiddingState, kind: Kind, after: Change) -> list[Decision]:
         """What a change does beside being decided."""
-        if kind is Kind.SET_BUDGET:
-            decisions = self._ledger.set_limits(slot, {_BUDGET_FIELDS[f]: int(v) for f, v in after.items()})
+        if isinstance(after, BudgetChange):
+            limits = {_BUDGETS[name]: int(limit) for name, limit in named(after).items()}
+            decisions = self._ledger.set_limits(slot, limits)
             for decision in decisions:
                 steering.keep(decision)
             return decisions
@@ -205,29 +206,30 @@ class Words:
         reason: Reason,
         key: tuple[str | int, ...],
         clock_ms: int,
-        before: dict[str, Any],
-        after: dict[str, Any],
-        inputs: dict[str, Any],
+        before: Change,
+        after: Change,
+        inputs: Inputs,
         approved: str = "",
     ) -> Decision:
         """A decision in mode auto, taken over."""
         org_id, campaign_id = self._registry.campaigns.key(slot)
-        back = {"kind": _OPPOSITE.get(kind, kind).value, "after": before}
-        decision = Decision(
+        if inputs.replaces_override is UNSET:
+            inputs.replaces_override = steering.word_version
+        inputs.version = self._ledger.standing(slot).version
+        has_former = all(value is not None for value in named(before).values())
+        made: type[Any] = CLASSES[kind]
+        decision: Decision = made(
             decision_id=decision_id(org_id, campaign_id, kind, reason, *key),
             org_id=org_id,
             campaign_id=campaign_id,
-            kind=kind.value,
             reason=reason.value,
             ts_ms=clock_ms,
             effective_ms=clock_ms,
             before=before,
             after=after,
-            inputs={"replaces_override": steering.word_version}
-            | inputs
-            | {"version": self._ledger.standing(slot).version},
+            inputs=inputs,
             policy=POLICY,
-            undo=None if any(value is None for value in before.values()) else back,
+            undo=Undo(kind=_OPPOSITE.get(kind, kind).value, after=before) if has_former else None,
         )
         steering.keep(decision, approved)
         return decision

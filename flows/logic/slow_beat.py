@@ -15,7 +15,8 @@ from flows.logic.budgets import DAY
 from flows.logic.registry import OTHER, Registry
 from flows.logic.steering import BiddingState, same_change
 from flows.logic.text_codes import coded
-from schemas.decisions import Effect, Kind, Reason
+from schemas.decision_parts import BudgetChange, Effect, ModifiersChange, PortfolioInputs, SegmentInputs
+from schemas.decisions import Kind, Reason
 
 BEAT_MS: Final = 600_000
 # Each day leaves this much weight to the days before: some three weeks count.
@@ -101,9 +102,9 @@ def modifier_proposals(steering: BiddingState, clock_ms: int, step: int) -> list
             reason=Reason.SEGMENT_RESPONSE,
             ts_ms=clock_ms,
             step=step,
-            before={"modifiers": steering.modifiers},
-            after={"modifiers": wanted},
-            inputs={"exposure_and_events": seen},
+            before=ModifiersChange(steering.modifiers),
+            after=ModifiersChange(wanted),
+            inputs=SegmentInputs(exposure_and_events=seen),
         )
     ]
 
@@ -139,9 +140,9 @@ def _proposal(move: Move, found: Reallocation, outcome: str, clock_ms: int, step
         reason=Reason.REALLOCATION,
         ts_ms=clock_ms,
         step=step,
-        before={"daily_budget_micros": move.before_micros},
-        after={"daily_budget_micros": move.after_micros},
-        inputs={"moves": {m.campaign_id: m.after_micros - m.before_micros for m in found.moves}},
+        before=BudgetChange(daily_budget_micros=move.before_micros),
+        after=BudgetChange(daily_budget_micros=move.after_micros),
+        inputs=PortfolioInputs(moves={m.campaign_id: m.after_micros - m.before_micros for m in found.moves}),
         expected=(Effect(f"{outcome}_a_day_of_all_moves", gain, low, high),),
     )
 

@@ -8,7 +8,19 @@ import msgspec
 
 from bidding.segments import Seen
 from bidding.state import CampaignState
-from schemas.decisions import Decision, Kind, Mode, decode_decision, encode_decision
+from schemas.decision_parts import AutomationChange, BidChange, Change, ModifiersChange, PacingChange
+from schemas.decisions import (
+    Decision,
+    Kind,
+    Mode,
+    SetBid,
+    SetBidModifiers,
+    SetPacing,
+    change_of,
+    decode_decision,
+    encode_decision,
+    named,
+)
 
 # Decisions that took effect and can be undone, and recommendations that can be approved; older ones are forgotten.
 HISTORY_MAX: Final = 50
@@ -29,9 +41,18 @@ class Made(msgspec.Struct):
     kind: str
     reason: str
     before: dict[str, Any]
-    after: dict[str, Any]
     # The recommendation that a person approved, when it was one.
     approved: str = ""
+
+    @property
+    def former(self) -> Change:
+        """What there was before."""
+        return change_of(Kind(self.kind), self.before)
+
+    @property
+    def can_be_undone(self) -> bool:
+        """Whether there was something before."""
+        return all(value is not None for value in self.before.values())
 
 
 class Proposed(msgspec.Struct):
@@ -105,30 +126,31 @@ class BiddingState(msgspec.Struct):
         """Whether a person's word keeps automation off this kind of change."""
         return self.held.get(kind.value, -_FAR_MS) > clock_ms or (kind is Kind.SET_BID and self.overridden)
 
-    def in_force(self, kind: str) -> dict[str, Any]:
-        """The values that a kind of decision changes, as they are now."""
+    def in_force(self, kind: Kind) -> Change:
+        """What a kind of decision on bidding changes, as it is now."""
         match kind:
             case Kind.SET_BID:
-                return {"bid_micros": self.bid_micros}
+                return BidChange(self.bid_micros)
             case Kind.SET_PACING:
-                return {"pacing_rate": self.pacing_rate}
+                return PacingChange(self.pacing_rate)
             case Kind.SET_BID_MODIFIERS:
-                return {"modifiers": self.modifiers}
+                return ModifiersChange(self.modifiers)
             case _:
-                return {}
+                halted = self.controller is not None and self.controller.halted
+                return AutomationChange("halted" if halted else "running")
 
     def keep(self, decision: Decision, approved: str = "") -> None:
         """Take over what a decision changes, and remember it so that it can be undone."""
-        match decision.kind:
-            case Kind.SET_BID:
-                self.bid_micros, self.published = decision.after["bid_micros"], True
-            case Kind.SET_PACING:
-                self.pacing_rate = decision.after["pacing_rate"]
-            case Kind.SET_BID_MODIFIERS:
-                self.modifiers = decision.after["modifiers"]
+        match decision:
+            case SetBid():
+                self.bid_micros, self.published = decision.after.bid_micros, True
+            case SetPacing():
+                self.pacing_rate = decision.after.pacing_rate
+            case SetBidModifiers():
+                self.modifiers = decision.after.modifiers
             case _:
                 pass
-        made = Made(decision.decision_id, decision.kind, decision.reason, decision.before, decision.after, approved)
+        made = Made(decision.decision_id, decision.kind, decision.reason, named(decision.before), approved)
         self.history = [*self.history[1 - HISTORY_MAX :], msgspec.msgpack.encode(made)]
 
     def made(self, decision_id: str) -> Made | None:
@@ -141,7 +163,7 @@ class BiddingState(msgspec.Struct):
 
     def wait(self, decision: Decision) -> None:
         """Remember what was proposed; a recommendation so that it can be approved."""
-        self.proposed = self.proposed | {decision.kind: Proposed(decision.after, decision.ts_ms)}
+        self.proposed = self.proposed | {decision.kind: Proposed(named(decision.after), decision.ts_ms)}
         if decision.mode == Mode.RECOMMEND:
             self.waiting = [*self.waiting[1 - WAITING_MAX :], encode_decision(decision)]
 
@@ -156,12 +178,12 @@ class BiddingState(msgspec.Struct):
 
     def reject(self, decision: Decision, clock_ms: int) -> None:
         """Do not propose the like of a recommendation for a while."""
-        self.proposed = self.proposed | {decision.kind: Proposed(decision.after, clock_ms)}
+        self.proposed = self.proposed | {decision.kind: Proposed(named(decision.after), clock_ms)}
 
-    def was_proposed(self, kind: str, after: dict[str, Any], clock_ms: int) -> bool:
+    def was_proposed(self, kind: Kind, after: Change, clock_ms: int) -> bool:
         """Whether much the same change was proposed lately."""
         last = self.proposed.get(kind)
-        return last is not None and 0 <= clock_ms - last.ts_ms < REPEAT_MS and same_change(last.after, after)
+        return last is not None and 0 <= clock_ms - last.ts_ms < REPEAT_MS and same_change(last.after, named(after))
 
 
 def same_change(one: Any, other: Any) -> bool:

@@ -18,6 +18,7 @@ from storage.schema import prepare
 from storage.store.tables import decision_table, kpi_table
 from tests.api.conftest import NOW_MS, Api, Apis
 from tests.support.chdb_service import ChdbService
+from tests.support.decisions import decision_of
 from tests.support.ports import free_ports
 
 MINUTE_MS = 60_000
@@ -30,7 +31,7 @@ def decision(number: int, **changes: Any) -> Decision:
         "after": {"bid_micros": number}, "inputs": {}, "policy": "p", "expected": [Effect("clicks", 2.0, 1.0, 3.0)],
         "undo": {"kind": "set_bid", "after": {"bid_micros": 1}}, "cause_event": "e1",
     }  # fmt: skip
-    return Decision(**fields | changes)
+    return decision_of(**fields | changes)
 
 
 STORED = [

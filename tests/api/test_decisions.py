@@ -11,6 +11,7 @@ from schemas import topics
 from schemas.control import DecisionWordRecord, decode_control
 from schemas.decisions import Decision, encode_decision
 from tests.api.conftest import Api, Apis
+from tests.support.decisions import decision_of
 from tests.support.memory_log import MemoryLog
 from tests.support.until import until
 
@@ -21,7 +22,7 @@ def decision(number: int, **changes: Any) -> Decision:
         "reason": "daily_budget_reached", "ts_ms": 1_000 * number, "effective_ms": 1_000 * number, "before": {},
         "after": {}, "inputs": {"spend_micros": 5}, "policy": "budget",
     }  # fmt: skip
-    return Decision(**fields | changes)
+    return decision_of(**fields | changes)
 
 
 async def with_decisions(apis: Apis, *decisions: Decision, **parts: Any) -> Api:

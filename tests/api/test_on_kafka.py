@@ -11,12 +11,13 @@ import pytest
 from ingest.kafka_log import KafkaLog
 from ingest.kafka_topics import ensure_topics
 from schemas import topics
-from schemas.decisions import Decision, encode_decision
+from schemas.decisions import encode_decision
 from schemas.topics import partition_of
 from tests.api.conftest import NOW_MS, Apis
+from tests.support.decisions import decision_of
 from tests.support.until import until
 
-PAUSE = Decision(
+PAUSE = decision_of(
     decision_id="d1", org_id="default", campaign_id="shoes", kind="pause", reason="daily_budget_reached", ts_ms=1,
     effective_ms=1, before={}, after={}, inputs={}, policy="p",
 )  # fmt: skip

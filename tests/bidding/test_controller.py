@@ -14,6 +14,7 @@ from bidding.observation import Observation
 from bidding.proposal import as_decision
 from bidding.state import decode_state, encode_state
 from schemas.campaigns import Bidding, Strategy
+from schemas.decision_parts import Undo
 from schemas.decisions import Kind, Mode, Reason
 from schemas.live import BudgetState
 
@@ -88,7 +89,7 @@ def test_a_change_never_exceeds_its_cap_nor_comes_within_the_cooldown(bidding, s
     _, made = run(bidding, observed(stream))
     last_ms = None
     for proposal in (p for proposals in made for p in proposals if p.kind is Kind.SET_BID):
-        before, after = proposal.before["bid_micros"], proposal.after["bid_micros"]
+        before, after = proposal.before.bid_micros, proposal.after.bid_micros
         assert abs(after - before) <= bidding.max_change * before
         assert last_ms is None or proposal.ts_ms - last_ms >= bidding.cooldown_ms
         last_ms = proposal.ts_ms
@@ -144,7 +145,7 @@ def test_spend_behind_the_plan_raises_the_bid():
     bids = [p for p in changes(made) if p.kind is Kind.SET_BID]
     assert bids
     assert {p.reason for p in bids} == {Reason.PACING_BEHIND}
-    assert all(p.after["bid_micros"] > p.before["bid_micros"] for p in bids)
+    assert all(p.after.bid_micros > p.before.bid_micros for p in bids)
 
 
 def test_spend_ahead_of_the_plan_lowers_the_bid_and_throttles():
@@ -234,7 +235,7 @@ def test_a_decision_can_be_explained_and_undone():
     _, made = run(CLICKS, minutes(5, spend_micros=10_000, impressions=100))
     proposal = changes(made)[0]
     decision = as_decision(proposal, org_id="o", campaign_id="c", mode=Mode.RECOMMEND, effective_ms=proposal.ts_ms)
-    assert decision.undo == {"kind": "set_bid", "after": proposal.before}
+    assert decision.undo == Undo(kind="set_bid", after=proposal.before)
     text = explain(decision)
     for part in ("bid of campaign c", "behind the plan", "2.00 ->", "waits for a person", "90% between", "to undo"):
         assert part in text, text
@@ -254,5 +255,5 @@ def test_every_reason_has_its_words(kind, reason):
 def test_a_campaign_that_spends_as_soon_as_possible_is_never_throttled(bidding, stream):
     bidding = bidding.model_copy(update={"pacing": "asap"})
     _, made = run(bidding, observed(stream))
-    rates = [p.after["pacing_rate"] for proposals in made for p in proposals if p.kind is Kind.SET_PACING]
+    rates = [p.after.pacing_rate for proposals in made for p in proposals if p.kind is Kind.SET_PACING]
     assert all(rate == 1.0 for rate in rates)

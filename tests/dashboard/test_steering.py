@@ -13,6 +13,7 @@ from schemas.dead_letters import Reject, dead_letter
 from schemas.receipts import encode_receipt
 from tests.dashboard.conftest import Site, now_ms
 from tests.dashboard.steering import bidding, receipt, recommendation
+from tests.support.decisions import decision_of
 from tests.support.live_feed import feed, live_row, set_bid
 
 expect.set_options(timeout=20_000)
@@ -67,10 +68,15 @@ def test_a_dry_run_offers_nothing_to_undo(page: Page, site: Site) -> None:
 
 
 def test_bidding_shows_goal_and_actual_and_why_automation_is_halted(page: Page, site: Site) -> None:
-    halt = set_bid("c1", now_ms(), 1, 2)
-    halt.kind, halt.reason = "halt", "outcome_out_of_band"
-    halt.before, halt.after = {"automation": "running"}, {"automation": "halted"}
-    halt.inputs = {"expected_outcomes": 20.6, "outcomes": 4}
+    changed = {
+        "kind": "halt",
+        "reason": "outcome_out_of_band",
+        "before": {"automation": "running"},
+        "after": {"automation": "halted"},
+        "inputs": {"expected_outcomes": 20.6, "outcomes": 4},
+        "undo": None,
+    }
+    halt = decision_of(**msgspec.to_builtins(set_bid("c1", now_ms(), 1, 2)) | changed)
     feed(site.log, halt)
     open_campaign(page, site, halted=1)
     facts = page.get_by_test_id("bidding")

@@ -16,6 +16,7 @@ from schemas.dead_letters import Reject, dead_letter
 from schemas.decisions import Decision
 from schemas.kpis import Verdicts
 from schemas.topics import DEAD_LETTERS, DECISIONS, LIVE, VERDICTS
+from tests.support.decisions import decision_of
 from tests.support.memory_log import MemoryLog
 
 
@@ -106,7 +107,7 @@ def test_a_failure_that_is_no_outage_reaches_the_dataflow(lane_of: Callable[...,
 
 
 def decision(number: int) -> Decision:
-    return Decision(
+    return decision_of(
         decision_id=f"d{number}",
         org_id="default",
         campaign_id="c",

@@ -23,6 +23,7 @@ from schemas.campaigns import Campaign, PlatformLink
 from schemas.control import CampaignRecord, encode_control
 from schemas.decisions import Decision, Kind, Reason, encode_decision
 from schemas.receipts import Receipt, decode_receipt, encode_receipt
+from tests.support.decisions import decision_of
 from tests.support.memory_log import MemoryLog
 
 SECRET = "not-to-be-seen"
@@ -89,7 +90,7 @@ def log_with(links: list[PlatformLink], *decisions: Decision) -> MemoryLog:
 
 
 def pause() -> Decision:
-    return Decision(
+    return decision_of(
         decision_id="d1", org_id="default", campaign_id="c", kind=Kind.PAUSE.value,
         reason=Reason.DAILY_BUDGET_REACHED.value, ts_ms=0, effective_ms=0, before={"state": "active"},
         after={"state": "paused"}, inputs={}, policy="budget",

@@ -25,6 +25,7 @@ from schemas.campaigns import Campaign, PlatformLink
 from schemas.decisions import Decision, Kind, decode_decision, encode_decision
 from schemas.log import Chunk
 from schemas.receipts import Receipt, encode_receipt
+from tests.support.decisions import decision_of
 from tests.support.memory_log import MemoryLog
 
 TIMEOUT_MS: Final = 20_000
@@ -102,7 +103,7 @@ class World:
     def decide(self, campaign: int, kind: int) -> None:
         sequence = next(self.sequences)
         name, after = KINDS[kind]
-        decision = Decision(
+        decision = decision_of(
             decision_id=f"d{sequence}", org_id="default", campaign_id=f"c{campaign}", kind=name.value, reason="t",
             ts_ms=0, effective_ms=0, before={}, after=after, inputs={}, policy="t", sequence=sequence,
         )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from platforms.model import Applied, Rejected, Retry
@@ -9,6 +10,7 @@ from platforms.outbox import RETRY_FOR_MS, Outbox
 from platforms.sender import ADAPTERS
 from schemas.campaigns import Campaign, PlatformLink
 from schemas.decisions import Decision, Kind, Reason
+from tests.support.decisions import decision_of
 
 TIKTOK = PlatformLink(platform="tiktok", account_id="7001", campaign_ref="1801", ad_group_ref="1802")
 META = PlatformLink(platform="facebook", account_id="act_1", campaign_ref="42", ad_group_ref="43")
@@ -16,7 +18,7 @@ CAMPAIGN = Campaign(campaign_id="c", name="c", currency="USD", platforms=[TIKTOK
 
 
 def decision(number: int, kind: Kind = Kind.PAUSE, **after: object) -> Decision:
-    return Decision(
+    return decision_of(
         decision_id=f"d{number}", org_id="default", campaign_id="c", kind=kind.value,
         reason=Reason.DAILY_BUDGET_REACHED.value, ts_ms=0, effective_ms=0, before={}, after=after,
         inputs={}, policy="t",
@@ -146,7 +148,7 @@ def test_only_what_is_final_may_be_committed(outbox: Outbox) -> None:
 def test_a_link_that_bids_per_click_is_sent_the_cpm_divided_by_the_click_rate(outbox: Outbox) -> None:
     per_click = CAMPAIGN.model_copy(update={"platforms": [TIKTOK.model_copy(update={"bids_per": "click"})]})
     bid = decision(0, Kind.SET_BID, bid_micros=2_000_000)
-    bid.inputs["ctr"] = 0.002
+    bid.inputs.ctr = 0.002
     assert outbox.offer(0, bid, per_click, 0) == []
     [sending] = outbox.due(0)
     assert sending.requests[0].body["bid_price"] == 1.0
@@ -154,7 +156,7 @@ def test_a_link_that_bids_per_click_is_sent_the_cpm_divided_by_the_click_rate(ou
 
 def test_a_link_that_bids_per_thousand_is_sent_the_cpm_whatever_the_click_rate(outbox: Outbox) -> None:
     bid = decision(0, Kind.SET_BID, bid_micros=2_000_000)
-    bid.inputs["ctr"] = 0.002
+    bid.inputs.ctr = 0.002
     outbox.offer(0, bid, CAMPAIGN.model_copy(update={"platforms": [TIKTOK]}), 0)
     assert outbox.due(0)[0].requests[0].body["bid_price"] == 2.0
 
@@ -173,7 +175,7 @@ def test_a_bid_per_click_that_cannot_be_made_says_why(
 ) -> None:
     per_click = CAMPAIGN.model_copy(update={"platforms": [TIKTOK.model_copy(update={"bids_per": "click"})]})
     bid = decision(0, Kind.SET_BID, bid_micros=micros)
-    bid.inputs.update(inputs)
+    bid.inputs = msgspec.structs.replace(bid.inputs, **inputs)
     [receipt] = outbox.offer(0, bid, per_click, 0)
     assert receipt.state == "unsupported"
     assert said in (receipt.message or "")

@@ -8,7 +8,7 @@ from typing import Any
 
 from flows.logic import layout as at
 from schemas import topics
-from schemas.decisions import Decision, decode_decision
+from schemas.decisions import Decision, Pause, decode_decision, named
 from schemas.log import Log
 from tests.simulation import plain
 from tests.simulation.plain import Event, Key
@@ -186,7 +186,10 @@ class Oracle:
 
     def pauses_are_event_exact(self, decisions: dict[str, Decision]) -> None:
         for decision in decisions.values():
-            if decision.kind != "pause" or decision.cause_event is None or "spent_micros" not in decision.inputs:
+            if not isinstance(decision, Pause) or decision.cause_event is None:
+                continue
+            numbers = named(decision.inputs)
+            if "spend_micros" not in numbers:
                 continue
             place, _, offset = decision.cause_event.partition("@")
             partition = int(place.rpartition("/")[2])
@@ -195,11 +198,11 @@ class Oracle:
                 if event.key == (decision.org_id, decision.campaign_id)
                 and event.partition == partition and event.offset <= int(offset)
             ]  # fmt: skip
-            spent, budget = decision.inputs["spent_micros"], decision.inputs["budget_micros"]
+            spent, budget = numbers["spend_micros"], numbers["budget_micros"]
             if decision.reason == "total_budget_reached":
                 total = sum(event.cost_micros for event in until)
                 assert spent == total, f"{decision.decision_id} says {spent} was spent, the events add up to {total}"
-            held = decision.inputs.get("in_flight_micros", 0)
+            held = numbers.get("in_flight_micros", 0)
             last = until[-1].cost_micros
             assert spent + held >= budget, f"{decision.decision_id} pauses at {spent} of {budget}"
             if not held:

@@ -10,12 +10,13 @@ import pytest
 
 from schemas import topics
 from schemas.control import CampaignRecord, OverrideRecord, encode_control
-from schemas.decisions import Decision, Kind, Reason, encode_decision
+from schemas.decisions import Kind, Reason, encode_decision
 from schemas.kpis import Counters
 from schemas.live import BudgetState, CampaignLive, LiveFrame, encode_live
 from schemas.serving import Serving
 from storage.serving import KEY, MemoryServing, RedisServing, ServingStore
 from storage.store.serving_feed import ServingFeed
+from tests.support.decisions import decision_of
 from tests.support.memory_log import MemoryLog
 
 
@@ -103,7 +104,7 @@ def override(action: str) -> bytes:
 
 def decision(number: int, kind: Kind, **given: Any) -> bytes:
     return encode_decision(
-        Decision(
+        decision_of(
             decision_id=f"d{number}", org_id="acme", campaign_id="c1", kind=kind.value,
             reason=Reason.DAILY_BUDGET_REACHED.value, ts_ms=number, effective_ms=number, before={}, policy="p",
             inputs={}, **({"after": {}} | given),

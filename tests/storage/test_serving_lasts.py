@@ -11,12 +11,13 @@ import pytest
 from api import serving_file
 from api.serving import MemoryServing as ApiServing
 from schemas import topics
-from schemas.decisions import Decision, Kind, Reason, encode_decision
+from schemas.decisions import Kind, Reason, encode_decision
 from schemas.log import Log
 from schemas.serving import Serving
 from storage.serving import MemoryServing, RedisServing, ServingStore
 from storage.store.serving_feed import KEEP_EVERY_MS, ServingFeed
 from tests.storage.test_serving import campaign, override
+from tests.support.decisions import decision_of
 from tests.support.memory_log import MemoryLog
 
 # Monday, 2026-03-02 00:00 UTC
@@ -38,7 +39,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[ServingStore]:
 def decided(kind: Kind, sequence: int, reason: Reason = Reason.TOTAL_BUDGET_REACHED, **given: object) -> bytes:
     return encode_decision(
         msgspec.structs.replace(
-            Decision(
+            decision_of(
                 decision_id=f"d{sequence}", org_id="acme", campaign_id="c1", kind=kind.value, reason=reason.value,
                 ts_ms=NOW_MS, effective_ms=NOW_MS, before={}, after={}, inputs={}, policy="p", sequence=sequence,
             ),

@@ -11,6 +11,7 @@ from schemas.decisions import Decision, Effect, Kind, Reason, decision_id, encod
 from schemas.kpis import Counters
 from schemas.live import BudgetState, CampaignLive, FlowStatus, LiveFrame, StoreStatus, Verification, encode_live
 from schemas.log import Log
+from tests.support.decisions import decision_of
 
 UNIT = 1_000_000
 HOUR_MS = 3_600_000
@@ -79,7 +80,7 @@ def budget(period: str, budget_micros: int, spent_micros: int, now_ms: int) -> B
 def pause(campaign_id: str, now_ms: int, step: int = 0) -> Decision:
     """The pause of a campaign whose daily budget is spent."""
     kind, reason = Kind.PAUSE, Reason.DAILY_BUDGET_REACHED
-    return Decision(
+    return decision_of(
         decision_id=decision_id("default", campaign_id, kind, reason, now_ms, step),
         org_id="default",
         campaign_id=campaign_id,
@@ -87,12 +88,12 @@ def pause(campaign_id: str, now_ms: int, step: int = 0) -> Decision:
         reason=reason.value,
         ts_ms=now_ms,
         effective_ms=now_ms,
-        before={"paused": False},
-        after={"paused": True},
+        before={"state": "active"},
+        after={"state": "paused"},
         inputs={"spend_micros": 500 * UNIT, "budget_micros": 500 * UNIT, "in_flight_micros": 2_500_000},
         policy="budget/1",
         expected=[Effect(measure="spend_micros", expected=0.0, low=0.0, high=2_500_000.0)],
-        undo={"kind": "resume", "after": {"paused": False}},
+        undo={"kind": "resume", "after": {"state": "active"}},
         cause_event="evt-1",
     )
 
@@ -100,7 +101,7 @@ def pause(campaign_id: str, now_ms: int, step: int = 0) -> Decision:
 def set_bid(campaign_id: str, now_ms: int, before_micros: int, after_micros: int) -> Decision:
     """A bid that goes up because delivery is behind."""
     kind, reason = Kind.SET_BID, Reason.PACING_BEHIND
-    return Decision(
+    return decision_of(
         decision_id=decision_id("default", campaign_id, kind, reason, now_ms),
         org_id="default",
         campaign_id=campaign_id,
@@ -110,7 +111,7 @@ def set_bid(campaign_id: str, now_ms: int, before_micros: int, after_micros: int
         effective_ms=now_ms,
         before={"bid_micros": before_micros},
         after={"bid_micros": after_micros},
-        inputs={"spend_share": 0.41, "traffic_share": 0.48, "multiplier": 1.12},
+        inputs={"gap_share": -0.07, "traffic_left": 0.48, "log_goal": 0.113},
         policy="max_clicks/1",
         expected=[Effect(measure="clicks", expected=14.0, low=9.0, high=19.0)],
         undo={"kind": "set_bid", "after": {"bid_micros": before_micros}},

@@ -62,9 +62,9 @@ class Market:
             return
         match decision.kind:
             case Kind.SET_BID:
-                self.bid_micros = decision.after["bid_micros"]
+                self.bid_micros = decision.after.bid_micros
             case Kind.SET_PACING:
-                self.pacing_rate = decision.after["pacing_rate"]
+                self.pacing_rate = decision.after.pacing_rate
             case Kind.PAUSE:
                 self.running = False
             case Kind.RESUME:

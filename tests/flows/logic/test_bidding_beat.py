@@ -38,10 +38,10 @@ def modifiers(decisions: list[Decision]) -> list[Decision]:
 
 def test_a_segment_that_answers_better_gets_a_higher_modifier() -> None:
     decided = modifiers(run(clicks_by_device(mobile=6, desktop=2)))
-    latest = decided[-1].after["modifiers"]
+    latest = decided[-1].after.modifiers
     assert latest["device=mobile"] > 1.2
     assert latest["device=desktop"] < 0.8
-    assert decided[0].before == {"modifiers": {}}
+    assert decided[0].before.modifiers == {}
     assert decided[0].reason == "segment_response"
     assert len(decided) < 5, "hardly changed modifiers are no news"
 
@@ -61,7 +61,7 @@ def test_a_new_day_goes_on_from_the_days_before() -> None:
     flow = Flow()
     first = Tick(T0, (definition(bidding={"strategy": "max_clicks", "bid_micros": 10**6, "learning_events": 0}),))
     decided = flow.run(steps_of([first, *clicks_by_device(6, 2), *quiet], 50, T0)).decisions()
-    assert modifiers(decided)[-1].after["modifiers"]["device=mobile"] > 1.1
+    assert modifiers(decided)[-1].after.modifiers["device=mobile"] > 1.1
 
 
 def portfolio() -> list[Item]:
@@ -83,7 +83,7 @@ def test_money_is_proposed_to_go_where_it_brings_more() -> None:
     flow = Flow().run(steps_of(portfolio(), 50, T0))
     moves = [d for d in flow.decisions() if d.kind == Kind.SET_BUDGET]
     assert {d.mode for d in moves} == {"recommend"}
-    last = {d.campaign_id: d.after["daily_budget_micros"] for d in moves}
+    last = {d.campaign_id: d.after.daily_budget_micros for d in moves}
     assert last["a"] > 2_000_000 > last["b"]
     assert sum(last.values()) <= 4_000_000
     (gain,) = moves[0].expected

@@ -69,7 +69,7 @@ def test_a_file_of_old_events_reserves_nothing() -> None:
         items += [Ev(10 * tick + k, T0 + TICK_MS * tick - 4 * 3_600_000, cost=700) for k in range(5)]
         items.append(Tick(T0 + TICK_MS * (tick + 1)))
     (pause,) = [d for d in Flow().run(steps_of(items, 5, T0)).decisions() if d.kind == Kind.PAUSE]
-    assert (pause.inputs["in_flight_micros"], pause.inputs["spend_micros"]) == (0, 200_200)
+    assert (pause.inputs.in_flight_micros, pause.inputs.spend_micros) == (0, 200_200)
 
 
 def test_live_rows_show_what_is_held_back() -> None:
@@ -94,7 +94,7 @@ def test_a_campaign_goes_on_when_far_less_was_under_way_than_was_held_back() -> 
         row["delay_ms"] = 900_000
         made.run(1)
     # Reports are prompt here: nothing is under way when this much is held back.
-    assert pauses(made)[0].inputs["in_flight_micros"] > 300_000
+    assert pauses(made)[0].inputs.in_flight_micros > 300_000
     made.run(600)
     assert next(d.reason for d in made.decisions if d.kind == Kind.RESUME) == "in_flight_settled"
     # The market buys between two ticks what the pause at the very event cannot call back: 30 auctions of some 700.
@@ -105,13 +105,13 @@ def test_a_campaign_goes_on_when_far_less_was_under_way_than_was_held_back() -> 
 
 def test_a_slow_report_never_stops_a_campaign_before_half_its_budget() -> None:
     made = until_paused(market(600_000, 1_000_000, auctions=20.0))
-    assert pauses(made)[0].inputs["spend_micros"] >= 500_000
+    assert pauses(made)[0].inputs.spend_micros >= 500_000
 
 
 def test_a_campaign_goes_on_when_its_strategy_is_removed_and_with_it_what_was_held_back() -> None:
     made = until_paused(market(600_000, 1_000_000, auctions=20.0))
     pause = pauses(made)[0]
-    assert pause.inputs["spend_micros"] < 1_000_000
+    assert pause.inputs.spend_micros < 1_000_000
     made.say(definition(version=2, daily_budget_micros=1_000_000))
     [resume] = [d for d in made.decisions if d.kind == Kind.RESUME]
     assert resume.reason == "in_flight_settled"

@@ -29,7 +29,7 @@ def of_kind(decisions: list[Decision], kind: Kind) -> list[Decision]:
 
 def test_the_first_bid_of_a_strategy_is_sent_out_at_once() -> None:
     (first,) = market().decisions
-    assert (first.kind, first.before, first.after) == ("set_bid", {"bid_micros": None}, {"bid_micros": 800_000})
+    assert (first.kind, first.before.bid_micros, first.after.bid_micros) == ("set_bid", None, 800_000)
     assert first.undo is None
 
 
@@ -46,7 +46,7 @@ def test_bids_keep_to_floor_cap_step_and_cooldown() -> None:
     bids = of_kind(market(limits, budget=60_000_000).run(720).decisions, Kind.SET_BID)[1:]
     assert len(bids) > 2
     for decision in bids:
-        before, after = decision.before["bid_micros"], decision.after["bid_micros"]
+        before, after = decision.before.bid_micros, decision.after.bid_micros
         assert 700_000 <= after <= 1_100_000
         assert abs(after - before) <= 0.1 * before
     times = [decision.ts_ms for decision in bids]
@@ -55,7 +55,7 @@ def test_bids_keep_to_floor_cap_step_and_cooldown() -> None:
 
 def test_a_manual_bid_stays_and_the_pacing_rate_saves_the_budget() -> None:
     made = market({"strategy": "manual", "bid_micros": 1_500_000}, budget=3_000_000).run(720)
-    assert [d.after["bid_micros"] for d in of_kind(made.decisions, Kind.SET_BID)] == [1_500_000]
+    assert [d.after.bid_micros for d in of_kind(made.decisions, Kind.SET_BID)] == [1_500_000]
     assert made.pacing_rate < 0.6
     assert of_kind(made.decisions, Kind.SET_PACING)
 
@@ -93,7 +93,7 @@ def test_modes_that_do_not_act_leave_the_bid_and_say_a_change_once(mode: Mode) -
     assert made.bid_micros is None
     assert {d.mode for d in made.decisions} == {mode.value}
     bids = of_kind(made.decisions, Kind.SET_BID)
-    assert {d.before["bid_micros"] for d in bids} <= {800_000}
+    assert {d.before.bid_micros for d in bids} <= {800_000}
     made.bid_micros = 800_000
     made.run(240)
     assert 1 <= len(of_kind(made.decisions, Kind.SET_BID)) < 5

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from schemas.control import DecisionWordRecord, OverrideRecord
-from schemas.decisions import Decision, Kind
+from schemas.decisions import Decision, Kind, named
 from tests.flows.logic.market import Market
 from tests.flows.logic.stream import definition, override
+from tests.support.decisions import decision_of
 
 T0 = 1_769_587_200_000
 BIDDING: dict[str, Any] = {"strategy": "max_clicks", "bid_micros": 800_000, "learning_events": 0}
@@ -43,7 +44,7 @@ def test_a_persons_bid_stands_until_it_is_lifted() -> None:
     made = market().run(60)
     made.say(bid_override(2_000_000, 1))
     decided = made.decisions[-1]
-    assert (decided.reason, decided.mode, decided.after) == ("manual_override", "auto", {"bid_micros": 2_000_000})
+    assert (decided.reason, decided.mode, decided.after.bid_micros) == ("manual_override", "auto", 2_000_000)
     count = len(bids(made))
     made.run(240)
     assert len(bids(made)) == count
@@ -52,16 +53,16 @@ def test_a_persons_bid_stands_until_it_is_lifted() -> None:
     made.run(240)
     after = bids(made)[count:]
     assert after
-    assert after[0].before == {"bid_micros": 2_000_000}
+    assert after[0].before.bid_micros == 2_000_000
 
 
 def test_a_lifted_manual_bid_goes_back_to_the_definition() -> None:
     made = market(strategy="manual", bid_micros=900_000)
     made.say(bid_override(2_000_000, 1))
     made.say(bid_override(None, 2))
-    assert [d.after["bid_micros"] for d in bids(made)] == [900_000, 2_000_000, 900_000]
+    assert [d.after.bid_micros for d in bids(made)] == [900_000, 2_000_000, 900_000]
     made.say(definition(version=2, bidding=BIDDING | {"strategy": "manual", "bid_micros": 1_000_000}))
-    assert bids(made)[-1].after == {"bid_micros": 1_000_000}
+    assert bids(made)[-1].after.bid_micros == 1_000_000
 
 
 def recommended(made: Market) -> Decision:
@@ -77,8 +78,8 @@ def test_an_approved_recommendation_is_decided_anew_and_acts() -> None:
     made.say(word("approve", wanted))
     acted = made.decisions[-1]
     assert (acted.mode, acted.after, acted.reason) == ("auto", wanted.after, wanted.reason)
-    assert acted.inputs["approved"] == wanted.decision_id != acted.decision_id
-    assert acted.before == {"bid_micros": 800_000}
+    assert acted.inputs.approved == wanted.decision_id != acted.decision_id
+    assert acted.before.bid_micros == 800_000
     count = len(made.decisions)
     made.say(word("approve", wanted, version=2))
     assert len(made.decisions) == count, "what is in force is not approved again"
@@ -91,9 +92,9 @@ def test_a_rejected_recommendation_is_not_made_again_while_nothing_changes() -> 
     count = len(bids(made))
     made.run(240)
     again = bids(made)[count:]
-    assert all(abs(d.after["bid_micros"] / wanted.after["bid_micros"] - 1.0) > 0.09 for d in again)
+    assert all(abs(d.after.bid_micros / wanted.after.bid_micros - 1.0) > 0.09 for d in again)
     made.say(word("approve", wanted, version=2))
-    assert made.bid_micros == wanted.after["bid_micros"], "a person may change their mind"
+    assert made.bid_micros == wanted.after.bid_micros, "a person may change their mind"
 
 
 def test_an_undone_bid_is_put_back_and_left_alone() -> None:
@@ -102,13 +103,13 @@ def test_an_undone_bid_is_put_back_and_left_alone() -> None:
     made.say(word("undo", third))
     back = made.decisions[-1]
     assert (back.reason, back.mode, back.after) == ("undo", "auto", third.before)
-    assert back.inputs["undone"] == third.decision_id
+    assert back.inputs.undone == third.decision_id
     count = len(bids(made))
     made.run(240)
     assert len(bids(made)) == count
     assert made.flow.live()["a"].bidding["bid_held"] == "undo"
     made.say(word("undo", back))
-    assert made.bid_micros == back.before["bid_micros"]
+    assert made.bid_micros == back.before.bid_micros
     made.run(240)
     assert len(bids(made)) > count + 1, "an undo that is undone lets automation go on"
 
@@ -119,7 +120,7 @@ def test_decisions_are_undone_any_number_of_steps_back() -> None:
     assert len(steps) > 3
     for decision in reversed(steps):
         made.say(word("undo", decision))
-        assert made.bid_micros == decision.before["bid_micros"]
+        assert made.bid_micros == decision.before.bid_micros
     assert made.bid_micros == 800_000
 
 
@@ -158,12 +159,12 @@ def test_words_survive_a_restart() -> None:
     made.say(bid_override(2_000_000, 1))
     made.flow.restart()
     made.say(word("undo", third))
-    assert made.bid_micros == third.before["bid_micros"]
+    assert made.bid_micros == third.before.bid_micros
 
 
 def test_a_word_on_a_decision_that_nobody_knows_changes_nothing() -> None:
     made = market().run(60)
-    stranger = Decision(
+    stranger = decision_of(
         decision_id="d0", org_id="o", campaign_id="a", kind="set_bid", reason="learning", ts_ms=0, effective_ms=0,
         before={}, after={}, inputs={}, policy="",
     )  # fmt: skip
@@ -175,8 +176,8 @@ def test_a_word_on_a_decision_that_nobody_knows_changes_nothing() -> None:
 
 def test_bids_name_the_click_rate_once_there_is_one() -> None:
     made = market()
-    assert [d for d in bids(made) if "ctr" in d.inputs] == []
+    assert [d for d in bids(made) if "ctr" in named(d.inputs)] == []
     made.run(240)
     made.say(bid_override(2_000_000, 1))
-    rate = made.decisions[-1].inputs["ctr"]
+    rate = made.decisions[-1].inputs.ctr
     assert 0 < rate < 1

@@ -105,7 +105,7 @@ def test_by_sequence_the_last_pause_or_resume_is_the_state_in_force(items: list[
     for campaign in "ab":
         told = [d for d in flow.decisions() if d.campaign_id == campaign]
         assert [d.sequence for d in told] == sorted({d.sequence for d in told}), "it rises strictly"
-        states = [d.after["state"] for d in sorted(told, key=lambda d: d.place) if d.kind in ("pause", "resume")]
+        states = [d.after.state for d in sorted(told, key=lambda d: d.place) if d.kind in ("pause", "resume")]
         assert [*["active"], *states][-1] == state_of(flow, campaign)
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.decisions import Decision
+from schemas.decisions import Decision, named
 from tests.flows.logic.stream import Ev, Flow, Item, Tick, definition, override, steps_of
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -42,9 +42,9 @@ def test_the_event_that_reaches_the_budget_tips_the_pause() -> None:
     assert told([pause]) == [("pause", "daily_budget_reached")]
     assert pause.ts_ms == pause.effective_ms == T0 + 3
     assert pause.cause_event == "events/0@30"
-    assert (pause.before, pause.after) == ({"state": "active"}, {"state": "paused"})
-    assert pause.undo == {"kind": "resume", "after": {"state": "active"}}
-    assert pause.inputs == {
+    assert (pause.before.state, pause.after.state) == ("active", "paused")
+    assert named(pause.undo) == {"kind": "resume", "after": {"state": "active"}}
+    assert named(pause.inputs) == {
         "version": 1,
         "period": "day",
         "period_start_ms": berlin(2026, 4, 15),
@@ -64,7 +64,7 @@ def test_a_pause_comes_with_just_the_event_whose_running_sum_reaches_the_budget(
     sums = [sum(costs[: k + 1]) for k in range(len(costs))]
     reached = [k for k, total in enumerate(sums) if total >= budget]
     assert [d.ts_ms - T0 for d in decisions] == reached[:1]
-    assert [d.inputs["spend_micros"] for d in decisions] == [sums[k] for k in reached[:1]]
+    assert [d.inputs.spend_micros for d in decisions] == [sums[k] for k in reached[:1]]
 
 
 @pytest.mark.parametrize(
@@ -90,9 +90,9 @@ def test_the_next_day_resumes_at_local_midnight_also_where_clocks_change(day: tu
     assert told([resume]) == [("resume", "next_period")]
     assert resume.effective_ms == midnight
     assert 0 <= resume.ts_ms - midnight < 7_000
-    assert (resume.inputs["spend_micros"], resume.inputs["overspend_micros"]) == (130, 30)
-    assert resume.inputs["period_start_ms"] == midnight
-    assert pause.inputs["period_start_ms"] == berlin(*day)
+    assert (resume.inputs.spend_micros, resume.inputs.overspend_micros) == (130, 30)
+    assert resume.inputs.period_start_ms == midnight
+    assert pause.inputs.period_start_ms == berlin(*day)
 
 
 def test_an_event_of_the_next_day_resumes_before_it_is_counted() -> None:
@@ -129,9 +129,9 @@ def test_a_raised_budget_resumes_and_a_lowered_one_pauses_at_the_control_point()
         ("resume", "budget_raised"),
         ("pause", "daily_budget_reached"),
     ]
-    assert decisions[1].inputs["overspend_micros"] == 20
-    assert decisions[1].inputs["budget_micros"] == 200
-    assert decisions[2].inputs["budget_micros"] == 110
+    assert decisions[1].inputs.overspend_micros == 20
+    assert decisions[1].inputs.budget_micros == 200
+    assert decisions[2].inputs.budget_micros == 110
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_a_new_time_zone_holds_from_the_end_of_the_local_day() -> None:
     items = [campaign(daily_budget_micros=100), Ev(1, T0, cost=1), Tick(T0, (moved,)), Ev(2, T0 + 1, cost=99), *ticks]
     flow = Flow().run(steps_of(items, 1, T0))
     pause, resume = flow.decisions()
-    assert pause.inputs["period_start_ms"] == berlin(2026, 4, 15)
+    assert pause.inputs.period_start_ms == berlin(2026, 4, 15)
     assert resume.effective_ms == berlin(2026, 4, 16)
     # The day between has 30 hours: from midnight in Berlin to the second midnight in New York is 54, to the first 6.
     bounds = [row.budgets[0].period_end_ms for o in flow.outputs for row in o.live if row.version == 2]
@@ -209,7 +209,7 @@ def test_a_bad_definition_changes_nothing_and_is_counted() -> None:
 def test_a_clock_that_jumps_over_many_days_resumes_once() -> None:
     items = [campaign(daily_budget_micros=100), Ev(1, T0, cost=150), Tick(T0 + 1_000), Tick(T0 + 90 * 24 * HOUR_MS)]
     _, resume = decided(items)
-    assert resume.inputs["overspend_micros"] == 50
+    assert resume.inputs.overspend_micros == 50
     assert resume.effective_ms == berlin(2026, 7, 14)
 
 
@@ -233,7 +233,7 @@ def test_an_event_ahead_of_its_day_and_week_is_spent_when_they_begin_and_not_aft
         ("resume", "next_period"),
         ("pause", "daily_budget_reached"),
     ]
-    assert [d.inputs["spend_micros"] for d in decisions if d.kind == "pause"] == [100, 160, 110]
+    assert [d.inputs.spend_micros for d in decisions if d.kind == "pause"] == [100, 160, 110]
 
 
 def test_a_pause_by_a_late_event_comes_after_the_resume_that_the_clock_brought() -> None:

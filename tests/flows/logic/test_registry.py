@@ -112,7 +112,7 @@ def test_a_flood_of_one_organisation_leaves_another_its_campaigns_and_budgets() 
     assert registry.campaigns.get(CampaignKey("quiet", "shoes")) is not None
     assert registry.campaigns.get(CampaignKey("quiet", OTHER)) is None
     [pause] = flow.decisions()
-    assert (pause.org_id, pause.campaign_id, pause.inputs["spend_micros"]) == ("quiet", "shoes", 56)
+    assert (pause.org_id, pause.campaign_id, pause.inputs.spend_micros) == ("quiet", "shoes", 56)
     assert pause.cause_event == f"events/0@{offset + 14}"
     assert registry.folded == {"loud": 80_000 - 65_536}
     assert sum(output.folded.get("loud", 0) for output in flow.outputs) == 80_000 - 65_536
