@@ -22,7 +22,7 @@ from platforms.sender import ADAPTERS
 from platforms.sending import Object, Sending, Target
 from schemas import topics
 from schemas.campaigns import Campaign, PlatformLink
-from schemas.decisions import Decision, Kind, decode_decision, encode_decision
+from schemas.decisions import Decision, Kind, decode_decision, encode_decision, named
 from schemas.log import Chunk
 from schemas.receipts import Receipt, encode_receipt
 from tests.support.decisions import decision_of
@@ -183,7 +183,7 @@ def newest_words(log: MemoryLog) -> dict[Target, str]:
     for decision in decisions:
         link = LINKS[int(decision.campaign_id[1:])]
         budgets = {"daily_budget_micros": "set_budget", "total_budget_micros": "set_total_budget"}
-        fields = [field for name, field in budgets.items() if name in decision.after]
+        fields = [field for name, field in budgets.items() if name in named(decision.after)]
         if decision.kind in (Kind.PAUSE, Kind.RESUME):
             fields = ["state"]
         for name in fields or [decision.kind]:

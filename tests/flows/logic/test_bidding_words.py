@@ -166,7 +166,7 @@ def test_a_word_on_a_decision_that_nobody_knows_changes_nothing() -> None:
     made = market().run(60)
     stranger = decision_of(
         decision_id="d0", org_id="o", campaign_id="a", kind="set_bid", reason="learning", ts_ms=0, effective_ms=0,
-        before={}, after={}, inputs={}, policy="",
+        before={}, after={"bid_micros": 1}, inputs={}, policy="",
     )  # fmt: skip
     count = len(made.decisions)
     for said in ("approve", "reject", "undo", "shout"):
