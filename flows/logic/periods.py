@@ -19,9 +19,15 @@ def _midnight_ms(zone: str, ordinal: int) -> int:
     return round(date.replace(tzinfo=zone_of(zone)).timestamp() * 1_000)
 
 
-def _ordinal(zone: str, ts_ms: int) -> int:
-    moment = datetime.fromtimestamp(ts_ms // 1_000, UTC).astimezone(zone_of(zone))
+@lru_cache(maxsize=4_096)
+def _ordinal_of_minute(zone: str, minute: int) -> int:
+    """The local date of a minute since 1970: from 2000 on zones differ by whole minutes, and change at whole ones."""
+    moment = datetime.fromtimestamp(60 * minute, UTC).astimezone(zone_of(zone))
     return moment.toordinal()
+
+
+def _ordinal(zone: str, ts_ms: int) -> int:
+    return _ordinal_of_minute(zone, ts_ms // 60_000)
 
 
 def day_bounds(zone: str, ts_ms: int) -> tuple[int, int]:

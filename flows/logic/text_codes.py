@@ -6,8 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.logic.layout import Int
+from flows.logic.series_slots import copy_text
+from schemas.batch import TEXT_PADDING
 from schemas.decode.kernel import kernel
-from schemas.decode.words import SEED_FIELD, hash_text, same_text, signed
+from schemas.decode.memory import store
+from schemas.decode.words import SEED_FIELD, U64, hash_text, same_text, signed
 
 
 @kernel
@@ -38,6 +41,18 @@ def _code(
     return count
 
 
+@kernel
+def _lay_out(
+    text: Int, starts: NDArray[np.int64], lengths: NDArray[np.int64], first: NDArray[np.int64], out: Int
+) -> None:
+    """Copy the text of each of the `first` places to an address, a zero byte between two."""
+    for code in range(first.shape[0]):
+        length = lengths[first[code]]
+        copy_text(text + starts[first[code]], out, length)
+        store(out, length, U64(0))
+        out += length + 1
+
+
 def coded(
     text: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int64]
 ) -> tuple[list[str], NDArray[np.int32]]:
@@ -45,12 +60,24 @@ def coded(
 
     Bytes behind the run may be loaded.
     """
-    places = starts.ravel()
+    places, sizes = np.ascontiguousarray(starts).ravel(), np.ascontiguousarray(lengths).ravel()
     table = np.full(1 << (2 * len(places)).bit_length(), -1, np.int32)
     codes, first = np.empty(len(places), np.int32), np.empty(len(places), np.int64)
-    count = _code(text.ctypes.data, places, lengths.ravel(), table, codes, first)
-    begins = places[first[:count]]
-    ends = begins + lengths.ravel()[first[:count]]
-    view = memoryview(text)  # type: ignore[arg-type]
-    texts = [str(view[begin:end], "utf-8") for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
-    return texts, codes.reshape(starts.shape)
+    first = first[: _code(text.ctypes.data, places, sizes, table, codes, first)]
+    return _strings(text, places, sizes, first), codes.reshape(starts.shape)
+
+
+def _strings(
+    text: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int64], first: NDArray[np.int64]
+) -> list[str]:
+    """The texts of the `first` places: decoded at once, a seventh of the time, unless a text has a zero byte."""
+    chosen = lengths[first]
+    size = int(chosen.sum()) + len(first)
+    out = np.empty(size + TEXT_PADDING, np.uint8)
+    _lay_out(text.ctypes.data, starts, lengths, first, out.ctypes.data)
+    laid_out = out[: max(0, size - 1)].tobytes()
+    if laid_out.count(0) == len(first) - 1:
+        return laid_out.decode().split("\0")
+    begins = starts[first]
+    pairs = zip(begins.tolist(), (begins + chosen).tolist(), strict=True)
+    return [text[begin:end].tobytes().decode() for begin, end in pairs]

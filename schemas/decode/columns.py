@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -227,6 +228,7 @@ def _campaign_hash(org: np.uint64, address: int, length: int) -> np.uint64:
     return mix(org, hash_text(address, 0, length, SEED_FIELD) if length > 0 else ZERO)
 
 
+@lru_cache(maxsize=1_024)
 def organisation_hash(org_id: str) -> np.uint64:
     """The hash that stands for an organisation in the hashes of its events."""
     text = np.frombuffer(org_id.encode() + bytes(16), np.uint8)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
+from typing import Any
+from zoneinfo import ZoneInfo, _zoneinfo, available_timezones  # type: ignore[attr-defined]
 
 import pytest
 from hypothesis import given, settings
@@ -56,3 +57,13 @@ def test_the_day_between_two_time_zones_has_twelve_to_thirty_seven_hours(old: st
     ends = day_bounds(old, ts_ms)[1]
     assert 12 * HOUR_MS <= day_from(new, ends) - ends <= 37 * HOUR_MS
     assert day_bounds(new, day_from(new, ends))[0] == day_from(new, ends)
+
+
+def test_no_zone_changes_within_a_minute_in_the_time_of_events() -> None:
+    """What makes it right to remember the local date of a whole minute."""
+    for name in available_timezones():
+        zone: Any = _zoneinfo.ZoneInfo.no_cache(name)
+        befores = [zone._tti_before, *zone._ttinfos]
+        for instant_s, before, after in zip(zone._trans_utc, befores, zone._ttinfos, strict=False):
+            if instant_s * 1_000 > TS_MS_MIN and before.utcoff != after.utcoff:
+                assert instant_s % 60 == after.utcoff.total_seconds() % 60 == 0, name

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from flows.logic import registry as registry_module
 from flows.logic.registry import GUARANTEED_PART, OTHER, CampaignKey, Limits, Registry
+from flows.logic.text_codes import coded
 from schemas.batch import EventBatch, SeriesColumns, SeriesKey
 from schemas.decode import SeriesTable
 from tests.support.series import series_of
@@ -188,3 +189,14 @@ def test_a_sender_who_names_a_creative_other_stays_within_the_bound() -> None:
     slots = registry.slots(batch_with(series_of(keys), list(range(100))))
     assert registry.series_count == 11
     assert registry.series_key(int(slots[-1])) == ("o", "c", *OTHERS)
+
+
+@given(st.lists(st.text(max_size=12), max_size=40))
+@settings(max_examples=100, deadline=None)
+def test_coded_texts_are_the_texts_each_of_them_once(texts: list[str]) -> None:
+    encoded = [text.encode() for text in texts]
+    lengths = np.array([len(text) for text in encoded], np.int64)
+    run = np.frombuffer(b"".join(encoded) + bytes(32), np.uint8)
+    distinct, codes = coded(run, np.cumsum(lengths) - lengths, lengths)
+    assert [distinct[code] for code in codes.tolist()] == texts
+    assert distinct == list(dict.fromkeys(texts))
