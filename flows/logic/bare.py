@@ -53,6 +53,12 @@ def _fetch(_typing: Any, address: Any) -> Any:
 
 
 @inlined
+def fetch(address: Any) -> None:
+    """Say that the memory at an address is needed a little later."""
+    _fetch(address)
+
+
+@inlined
 def prefetch(array: Any, row: Any) -> None:
     """Say that a row of an array is needed a little later: memory is slower than anything else a kernel does."""
     _fetch(array.ctypes.data + row * array.strides[0])
