@@ -112,9 +112,9 @@ def _remove(table: int, slots: int, fingerprint: np.uint64, spread: np.uint64) -
 @inlined
 def _forget_oldest(memory: NDArray[np.void], number: int, spread: np.uint64) -> None:
     m = memory[number]
-    _remove(m.table, m.slots, get_word(m.ring, m.oldest), spread)  # type: ignore[attr-defined]
-    m.oldest = 0 if m.oldest + 1 == m.room else m.oldest + 1  # type: ignore[attr-defined]
-    m.count -= 1  # type: ignore[attr-defined]
+    _remove(m.table, m.slots, get_word(m.ring, m.oldest), spread)
+    m.oldest = 0 if m.oldest + 1 == m.room else m.oldest + 1
+    m.count -= 1
 
 
 @inlined
@@ -122,7 +122,7 @@ def _largest(memory: NDArray[np.void], number: int) -> int:
     """The organisation that holds most, `number` among equals, else the first."""
     most = number
     for other in range(len(memory)):
-        if memory[other].count > memory[most].count:  # type: ignore[attr-defined]
+        if memory[other].count > memory[most].count:
             most = other
     return most
 
