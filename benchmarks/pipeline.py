@@ -218,9 +218,11 @@ def _run(log: LocalLog, folder: Path, epoch_seconds: float, shards: int, known_i
     load_kernels()
     settle_collector()
     store = folder / "recovery"
-    prepare(store, StoreSettings(shards, PARTITIONS, DEDUPE_IDS, log.identity()), process=0, processes=1, shared=True)
+    prepare(store, StoreSettings(shards, PARTITIONS, log.identity()), process=0, processes=1, shared=True)
     meter = Stopwatch(known_ids)
-    settings = FlowSettings(shards=shards, dedupe_ids=DEDUPE_IDS, source=SourceOptions(ends=True))
+    settings = FlowSettings(
+        shards=shards, dedupe_ids=DEDUPE_IDS, recovery_dir=store, source=SourceOptions(ends=True, touches=True)
+    )
     flow = build(settings, log, meter=meter, sink=CountingSink(meter))
     recovery = RecoveryConfig(store, timedelta(0))  # type: ignore[no-untyped-call]
     meter.began_s = time.perf_counter()

@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     partitions: int = Field(2, ge=1, le=1024, description="Partitions of topic events, fixed when it is made.")
     shards: int = Field(1, ge=1, le=256, description="Shards of the dataflow's state, fixed for a recovery store.")
     dedupe_ids: int = Field(
-        4_194_304, ge=1_024, description="Event ids remembered per shard: at least this many, at most twice."
+        8_388_608, ge=1_024, lt=2**31, description="Events remembered per shard, so that one that comes again is known."
     )
     epoch_seconds: float = Field(10.0, gt=0, description="Time between two snapshots of the dataflow's state.")
     log_retention_hours: float = Field(168.0, gt=0, description="Age at which the local log drops a segment.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import bytewax.operators as op
@@ -12,11 +13,12 @@ from bytewax.operators import KeyedStream
 from bytewax.outputs import Sink
 
 from flows.clock import Clock, Pace, SystemClock
+from flows.logic.campaign_shard import DEDUPE_IDS
 from flows.metrics import Meter
 from flows.place import SourceOptions, nothing
 from flows.sink import LogSink, sink_key
 from flows.source import IDLE_S, EventsSource
-from flows.stages import CampaignStage, Decoded, EventStage, ToShard, decoder, to_event_shards
+from flows.stages import CampaignStage, Decoded, ShardSettings, ToShard, decoder, to_campaign_shards
 from schemas.log import Log
 from schemas.topics import EVENTS
 
@@ -29,7 +31,9 @@ class FlowSettings:
     """What the dataflow is built from. `shards` and `dedupe_ids` are fixed for a recovery store."""
 
     shards: int = 1
-    dedupe_ids: int = 4_194_304
+    dedupe_ids: int = DEDUPE_IDS
+    # Where ids go that are remembered, beside the recovery store; None: into its snapshots.
+    recovery_dir: Path | None = None
     # This process of how many.
     process: int = 0
     processes: int = 1
@@ -66,27 +70,22 @@ def build(
     flow = Dataflow("decide")
     decoded = op.map("decode", op.input("events", flow, source), decoder(settings.shards, meter))
     letters = op.flat_map("dead_letters", decoded, lambda span: [(mine, span.dead)] if span.dead else [])
-    judged = _stages(decoded, settings, partitions, meter)
+    judged = _campaigns(decoded, settings, partitions, meter)
     outputs = op.map("outputs", judged, lambda keyed: (mine, keyed[1]))
     end = sink or LogSink(log, meter, settings.process, settings.processes, stopping)
     op.output("log", op.merge("all_outputs", outputs, letters), end)
     return flow
 
 
-def _stages(decoded: Any, settings: FlowSettings, partitions: int, meter: Meter) -> KeyedStream[Any]:
-    """The two keyed stages."""
-    shards = settings.shards
+def _campaigns(decoded: Any, settings: FlowSettings, partitions: int, meter: Meter) -> KeyedStream[Any]:
+    """The keyed stage."""
+    own = ShardSettings(settings.shards, partitions, settings.dedupe_ids, settings.recovery_dir)
 
-    def event_stage(kept: Any) -> EventStage:
-        return EventStage(kept, shards, settings.dedupe_ids, meter)
+    def stage(kept: Any) -> CampaignStage:
+        return CampaignStage(kept, own, meter)
 
-    def campaign_stage(kept: Any) -> CampaignStage:
-        return CampaignStage(kept, shards, partitions, meter)
-
-    to_events: KeyedStream[ToShard] = op.flat_map("to_event_shards", decoded, to_event_shards)
-    unique = op.stateful_batch("dedupe", to_events, event_stage)
-    to_campaigns = op.map("to_campaign_shards", unique, lambda keyed: (str(keyed[1].shard), keyed[1]))
-    return op.stateful_batch("campaigns", to_campaigns, campaign_stage)
+    to_campaigns: KeyedStream[ToShard] = op.flat_map("to_campaign_shards", decoded, to_campaign_shards)
+    return op.stateful_batch("campaigns", to_campaigns, stage)
 
 
 __all__ = ["CLUSTER_EPOCH_BYTES", "Decoded", "FlowSettings", "build", "never"]

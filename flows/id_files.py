@@ -151,7 +151,7 @@ class IdFiles:
         if self._open is None:
             path = self._segment_path(segment.number)
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._open = path.open("r+b" if path.exists() else "w+b")
+            self._open = path.open("r+b" if segment.size else "w+b")
             _sync_folder(path.parent)
         return self._open
 

@@ -20,6 +20,7 @@ from bytewax.recovery import RecoveryConfig
 
 from flows.clock import SystemClock
 from flows.decide import CLUSTER_EPOCH_BYTES, FlowSettings, build
+from flows.id_files import IdsDamagedError
 from flows.metrics import Meter
 from flows.place import SPAN_BYTES, LogBehindError, SourceOptions
 from flows.room import Room
@@ -117,8 +118,8 @@ def run(
 ) -> Meter:
     """Run the flow until it is told to stop, or with `until_end` until the log's end; what was counted.
 
-    Raises StoreMismatchError, LogBehindError, and RuntimeError when a stage failed or another process of the cluster
-    went away.
+    Raises StoreMismatchError, LogBehindError, IdsDamagedError, and RuntimeError when a stage failed or another process
+    of the cluster went away.
     """
     stop = Stop()
     stop.on_signals()
@@ -133,7 +134,7 @@ def run(
     partitions = _partitions(log, stop, meter)
     if stop():
         return meter
-    fixed = StoreSettings(settings.shards, partitions, settings.dedupe_ids, log.identity())
+    fixed = StoreSettings(settings.shards, partitions, log.identity())
     room = Room(settings.recovery_dir, meter, stop)
     if not settings.recovery_dir.exists():
         progress.starting = "waits for room on the disk to make its state"
@@ -162,6 +163,7 @@ def _flow_settings(settings: ProcessSettings, processes: int) -> FlowSettings:
     return FlowSettings(
         shards=settings.shards,
         dedupe_ids=settings.dedupe_ids,
+        recovery_dir=settings.recovery_dir,
         process=settings.process,
         processes=processes,
         source=SourceOptions(
@@ -197,9 +199,9 @@ def _run_dataflow(
         else:
             run_main(flow, epoch_interval=epoch, recovery_config=recovery)  # type: ignore[no-untyped-call]
     except BaseException as error:
-        behind = _log_behind(error)
-        if behind is not None:
-            raise behind from None
+        told = _told(error)
+        if told is not None:
+            raise told from None
         # Bytewax raises a panic of its Rust side, when a peer goes away, as a BaseException of its own.
         if isinstance(error, Exception | KeyboardInterrupt | SystemExit):
             raise
@@ -211,9 +213,9 @@ def _break_cluster() -> None:
     raise RuntimeError("the wall clock was set back: the cluster goes on from its last snapshot")
 
 
-def _log_behind(error: BaseException | None) -> LogBehindError | None:
-    """What a partition said, out of what Bytewax made of it."""
-    while error is not None and not isinstance(error, LogBehindError):
+def _told(error: BaseException | None) -> LogBehindError | IdsDamagedError | None:
+    """What a partition or a shard said, out of what Bytewax made of it."""
+    while error is not None and not isinstance(error, LogBehindError | IdsDamagedError):
         error = error.__cause__ or error.__context__
     return error
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import io
 import pickle
+import secrets
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import zstandard
 from bytewax.operators import StatefulBatchLogic
 
 from flows.logic.campaign_shard import CampaignShard
-from flows.logic.event_shard import EventShard, split_batch
+from flows.logic.duplicates import Duplicates
+from flows.logic.routing import CampaignRoutes
 from flows.logic.step import Output, Step
 from flows.metrics import Meter
+from flows.shard_ids import ShardIds
 from flows.source import Item
 from schemas.dead_letters import DeadLetter
 from schemas.decode import SeriesTable, decode_chunk
@@ -26,6 +30,24 @@ class ToShard(NamedTuple):
 
     shard: int
     step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class ShardSettings:
+    """What a campaign shard is made from. Without `recovery_dir` ids are part of its snapshot."""
+
+    shards: int
+    partitions: int
+    dedupe_ids: int
+    recovery_dir: Path | None = None
+
+    def duplicates(self) -> Duplicates:
+        """An empty memory; senders cannot know how it spreads ids over its tables."""
+        return Duplicates(self.partitions, self.dedupe_ids, secrets.randbits(64))
+
+    def files(self, shard: int) -> ShardIds | None:
+        """The files of a shard's ids."""
+        return None if self.recovery_dir is None else ShardIds(self.recovery_dir, shard)
 
 
 class Kept(NamedTuple):
@@ -88,22 +110,23 @@ class _Unpickler(pickle.Unpickler):
 
 @dataclass(slots=True)
 class Decoded:
-    """A span decoded: a step for each event shard, and what was refused."""
+    """A span decoded: a step for each campaign shard, and what was refused."""
 
     steps: list[Step]
     dead: list[DeadLetter]
 
 
 def decoder(shards: int, meter: Meter) -> Callable[[Item], Decoded]:
-    """Turns spans into columns, one part for each event shard; control points go to every shard.
+    """Turns spans into columns, one part for each campaign shard; control points go to every shard.
 
     Codes of series last from span to span: Python sees a series once, not once a span.
     """
     series = SeriesTable()
+    routes = CampaignRoutes(shards)
 
     def decode(item: Item) -> Decoded:
         if isinstance(item, Step):
-            return Decoded(split_batch(item, shards), [])
+            return Decoded(routes.split(item), [])
         chunk = item.chunk
         decoded = decode_chunk(chunk, now_ms=item.latest_ms, series=series, stamp_ms=item.now_ms)
         batch = decoded.batch
@@ -121,9 +144,9 @@ def decoder(shards: int, meter: Meter) -> Callable[[Item], Decoded]:
             now_ms=item.now_ms,
             read_ms=item.read_ms,
             batch=batch,
-            dead=[_position(letter) for letter in decoded.dead],
+            dead=sorted(_position(letter) for letter in decoded.dead),
         )
-        return Decoded(split_batch(step, shards), decoded.dead)
+        return Decoded(routes.split(step), decoded.dead)
 
     return decode
 
@@ -133,53 +156,43 @@ def _position(letter: DeadLetter) -> int:
     return int(letter.source.rpartition("@")[2])
 
 
-def to_event_shards(decoded: Decoded) -> list[tuple[str, ToShard]]:
-    """The steps with the keys of their event shards."""
+def to_campaign_shards(decoded: Decoded) -> list[tuple[str, ToShard]]:
+    """The steps with the keys of their shards."""
     return [(str(shard), ToShard(shard, step)) for shard, step in enumerate(decoded.steps)]
 
 
-class EventStage(StatefulBatchLogic[ToShard, ToShard, Kept]):
-    """An event shard: drops duplicates, splits by campaign."""
-
-    def __init__(self, kept: Kept | None, shards: int, dedupe_ids: int, meter: Meter | None = None) -> None:
-        self._meter = meter
-        self._shards = shards
-        self._dedupe_ids = dedupe_ids
-        self._logic: EventShard | None = None
-        if kept is not None:
-            self._logic = EventShard.restore(unpack(kept.packed), kept.shard, shards, dedupe_ids)
-            _counted("dedupe", kept, meter)
-
-    def on_batch(self, values: list[ToShard]) -> tuple[list[ToShard], bool]:
-        """One step for each campaign shard from each step."""
-        if self._logic is None:
-            self._logic = EventShard(values[0].shard, self._shards, self._dedupe_ids)
-        logic = self._logic
-        steps = [ToShard(shard, step) for value in values for shard, step in enumerate(logic.step(value.step))]
-        return steps, StatefulBatchLogic.RETAIN
-
-    def snapshot(self) -> Kept:
-        """The shard's state."""
-        assert self._logic is not None
-        return _counted("dedupe", Kept(self._logic.shard, pack(self._logic.snapshot())), self._meter)
-
-
 class CampaignStage(StatefulBatchLogic[ToShard, Output, Kept]):
-    """A campaign shard: KPIs, budgets, decisions."""
+    """A campaign shard: duplicates, KPIs, budgets, decisions."""
 
-    def __init__(self, kept: Kept | None, shards: int, partitions: int, meter: Meter | None = None) -> None:
+    def __init__(self, kept: Kept | None, settings: ShardSettings, meter: Meter | None = None) -> None:
+        """Raises IdsDamagedError where files that the snapshot names are not whole."""
         self._meter = meter
-        self._shards = shards
-        self._partitions = partitions
+        self._settings = settings
         self._logic: CampaignShard | None = None
         if kept is not None:
-            self._logic = CampaignShard.restore(unpack(kept.packed), kept.shard, shards, partitions)
-            _counted("campaigns", kept, meter)
+            self._restore(kept)
+
+    def _restore(self, kept: Kept) -> None:
+        own = self._settings
+        state = unpack(kept.packed)
+        duplicates = own.duplicates()
+        self._files = own.files(kept.shard)
+        if self._files is not None:
+            self._files.load(state["files"], duplicates)
+        self._logic = CampaignShard.restore(state, kept.shard, own.shards, own.partitions, duplicates=duplicates)
+        self._count(kept)
+
+    def _begin(self, shard: int) -> CampaignShard:
+        own = self._settings
+        self._files = own.files(shard)
+        if self._files is not None:
+            self._files.begin()
+        return CampaignShard(shard, own.shards, own.partitions, duplicates=own.duplicates())
 
     def on_batch(self, values: list[ToShard]) -> tuple[list[Output], bool]:
         """What follows from the steps."""
         if self._logic is None:
-            self._logic = CampaignShard(values[0].shard, self._shards, self._partitions)
+            self._logic = self._begin(values[0].shard)
         outputs = [self._logic.step(value.step) for value in values]
         return [output for output in outputs if _says_something(output)], StatefulBatchLogic.RETAIN
 
@@ -188,15 +201,18 @@ class CampaignStage(StatefulBatchLogic[ToShard, Output, Kept]):
         return ([] if self._logic is None else [self._logic.drain()]), StatefulBatchLogic.RETAIN
 
     def snapshot(self) -> Kept:
-        """The shard's state."""
-        assert self._logic is not None
-        return _counted("campaigns", Kept(self._logic.shard, pack(self._logic.snapshot(copied=False))), self._meter)
+        """The shard's state. Ids go into files first, where there are any, so that what the snapshot names is there."""
+        logic = self._logic
+        assert logic is not None
+        state = logic.snapshot(copied=False, with_ids=self._files is None)
+        if self._files is not None:
+            state["files"] = self._files.save(logic.duplicates)
+        return self._count(Kept(logic.shard, pack(state)))
 
-
-def _counted(stage: str, kept: Kept, meter: Meter | None) -> Kept:
-    if meter is not None:
-        meter.kept(stage, kept.shard, len(kept.packed))
-    return kept
+    def _count(self, kept: Kept) -> Kept:
+        if self._meter is not None:
+            self._meter.kept("campaigns", kept.shard, len(kept.packed))
+        return kept
 
 
 def _says_something(output: Output) -> bool:

@@ -30,7 +30,6 @@ class StoreSettings:
 
     shards: int
     partitions: int
-    dedupe_ids: int
     # Which log the state was made from.
     log: str = ""
     state_format: int = STATE_FORMAT

@@ -6,8 +6,7 @@ import gc
 from typing import Final
 
 from flows.logic.campaign_shard import CampaignShard
-from flows.logic.dedupe import SeenIds
-from flows.logic.event_shard import EventShard
+from flows.logic.routing import CampaignRoutes, Homes
 from flows.logic.step import Step
 from schemas.control import CampaignRecord
 from schemas.decode import decode_chunk
@@ -45,17 +44,16 @@ def load_kernels() -> None:
     """Take a few events and a tick through every stage; nothing of it is kept."""
     payload = b"\n".join(_LINES) + b"\n"
     decoded = decode_chunk(Chunk(EVENTS, 0, payload, 0, len(payload)), now_ms=_NOW_MS)
-    events, campaigns = EventShard(0, 1, 1_024), CampaignShard(0, 1, 1)
+    campaigns = CampaignShard(0, 1, 1)
     end = len(payload)
     span = Step(0, 0, end, _NOW_MS, _NOW_MS, batch=decoded.batch)
     ticks = [Step(0, place, place, now_ms, now_ms, tick=True) for place, now_ms in ((0, _NOW_MS), (end, _NEXT_DAY_MS))]
     ticks[0].control.append(_WITH_A_GOAL)
     for step in (ticks[0], span, ticks[1]):
-        for part in events.step(step):
-            campaigns.step(part)
-    EventShard.restore(events.snapshot(), 0, 1, 1_024)
-    # Where memory is short, ids are looked up before they are remembered.
-    SeenIds(1).mark_new(decoded.batch.id_hi, decoded.batch.id_lo)
+        campaigns.step(step)
+    # As in a cluster with several partitions.
+    CampaignRoutes(2).split(span)
+    Homes(2).of(decoded.batch)
     campaigns.drain()
     CampaignShard.restore(campaigns.snapshot(), 0, 1, 1)
 

@@ -171,8 +171,8 @@ class EventBatch:
     """Valid events of one partition, in log order; n rows.
 
     `series_code[i]` is a code of `series`, which batches may share and which may grow behind the codes of this one;
-    pickled, a batch takes along only its own. Hashes are 64-bit and never 0; 0 means absent. `id_hi, id_lo` hash
-    (org_id, event_id) to 128 bits.
+    pickled, a batch takes along only its own. Hashes are 64-bit and never 0; 0 means absent. `event_hash` is
+    that of (org_id, campaign_id, event_id): an event is one within its campaign.
     """
 
     position: NDArray[np.int64]
@@ -180,8 +180,7 @@ class EventBatch:
     ts_ms: NDArray[np.int64]
     cost_micros: NDArray[np.int64]
     revenue_micros: NDArray[np.int64]
-    id_hi: NDArray[np.uint64]
-    id_lo: NDArray[np.uint64]
+    event_hash: NDArray[np.uint64]
     # The person for reach: user_id, else device_id, else ip with user agent.
     actor: NDArray[np.uint64]
     series_code: NDArray[np.int32]
@@ -198,8 +197,7 @@ class EventBatch:
             ts_ms=self.ts_ms[rows],
             cost_micros=self.cost_micros[rows],
             revenue_micros=self.revenue_micros[rows],
-            id_hi=self.id_hi[rows],
-            id_lo=self.id_lo[rows],
+            event_hash=self.event_hash[rows],
             actor=self.actor[rows],
             series_code=self.series_code[rows],
             series=self.series,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +36,16 @@ def copy_store(source: Path, target: Path) -> None:
         raise BackupError(f"the parts of {source} did not fit together; stop the flow for the time of the backup")
     for file in source.glob("*.json"):
         (target / file.name).write_bytes(file.read_bytes())
+    _copy_ids(source / "ids", target / "ids")
+
+
+def _copy_ids(source: Path, target: Path) -> None:
+    """Copy the files of ids, which are only appended to and stay for a while after the last snapshot names them."""
+    for file in sorted(source.rglob("*.ids")):
+        copy = target / file.relative_to(source)
+        copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            copy.write_bytes(file.read_bytes())
 
 
 def copy_database(source: Path, target: Path) -> None:

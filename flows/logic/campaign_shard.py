@@ -1,8 +1,8 @@
-"""The second keyed stage: what the events of a campaign add up to, and what to do about it."""
+"""The keyed stage of campaigns: which events are new, what they add up to, and what to do about it."""
 
 from __future__ import annotations
 
-from collections import deque
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -12,12 +12,12 @@ from flows.logic import absorb
 from flows.logic import layout as at
 from flows.logic.arrays import Arrays
 from flows.logic.bidding_stage import BiddingStage
+from flows.logic.duplicates import Duplicates
 from flows.logic.harvest import release_windows, select_windows
 from flows.logic.kpi_rows import due_kinds, kpi_batches
 from flows.logic.ledger import Cause, Ledger
 from flows.logic.live_rows import REFRESH_TICKS, LivePace, live_rows
 from flows.logic.registry import CampaignKey, Limits, Registry
-from flows.logic.spans import Span, merge_parts
 from flows.logic.step import Output, Step
 from schemas.control import CampaignRecord, ControlRecord, DecisionWordRecord
 from schemas.decisions import Decision, next_sequence
@@ -27,12 +27,21 @@ from schemas.topics import EVENTS, partition_of
 # After a jump of the log clock (the flow was down) watermarks follow by so much a tick, ten times as fast as time goes,
 # so that the events that waited in the log are not late. Days and weeks begin by the clock at once.
 CATCH_UP_MS: Final = 10_000
+# Events that a shard remembers, so that one that comes again is known: about 21 bytes each.
+DEDUPE_IDS: Final = 8_388_608
 
 
 class CampaignShard:
     """Shard `shard` of `shards` by campaign; `partitions` is the number of partitions of topic `events`."""
 
-    def __init__(self, shard: int, shards: int, partitions: int, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        shard: int,
+        shards: int,
+        partitions: int,
+        limits: Limits | None = None,
+        duplicates: Duplicates | None = None,
+    ) -> None:
         self.shard = shard
         self.shards = shards
         self.partitions = partitions
@@ -40,26 +49,19 @@ class CampaignShard:
         self.arrays = Arrays()
         self.ledger = Ledger(self.arrays, self.registry)
         self.bidding = BiddingStage(self.arrays, self.registry, self.ledger)
-        self._waiting: dict[int, list[deque[Step]]] = {}
+        self.duplicates = duplicates or Duplicates(partitions, DEDUPE_IDS)
         self._pace = LivePace()
         # By partition: the clock at its last tick, and how many ticks there were.
         self._ticked_ms: dict[int, int] = {}
         self._ticks: dict[int, int] = {}
 
-    def step(self, step: Step) -> Output:
-        """What follows from a part of a span: nothing until the span's last part is here."""
+    def step(self, span: Step) -> Output:
+        """What follows from this shard's rows of a span, or from a control point."""
         output = Output()
-        if self.shards == 1:
-            self._work(Span.of([step]), output)
-            return output
-        queues = self._waiting.setdefault(step.partition, [deque() for _ in range(self.shards)])
-        queues[step.part].append(step)
-        while all(queues):
-            self._work(merge_parts([queue.popleft() for queue in queues]), output)
-        return output
-
-    def _work(self, span: Span, output: Output) -> None:
-        decided = len(output.decisions)
+        duplicates: list[int] = []
+        if span.batch is not None and len(span.batch) > 0:
+            batch, duplicates = self.duplicates.without(span.batch, span.partition)
+            span = replace(span, batch=batch)
         if span.control:
             # What a record sees of counters must not hang on when a snapshot last added up what waits in groups.
             self.arrays.flush()
@@ -68,10 +70,11 @@ class CampaignShard:
         late = self._absorb(span, output)
         if span.tick:
             self._tick(span, output)
-        self._number(output.decisions[decided:], span.now_ms)
+        self._number(output.decisions, span.now_ms)
         self._report_live(span, output)
         if span.next_offset > span.first_offset:
-            output.verdicts.append(self._verdicts(span, late))
+            output.verdicts.append(self._verdicts(span, duplicates, late))
+        return output
 
     def _number(self, decisions: list[Decision], now_ms: int) -> None:
         """Give decisions, which are here in the order in which they were taken, their places in that order."""
@@ -82,14 +85,14 @@ class CampaignShard:
             decision.sequence = next_sequence(int(row["sequence"]), now_ms)
             row["sequence"] = decision.sequence
 
-    def _verdicts(self, span: Span, late: list[int]) -> Verdicts:
+    def _verdicts(self, span: Step, duplicates: list[int], late: list[int]) -> Verdicts:
         return Verdicts(
             partition=span.partition,
             first_offset=span.first_offset,
             next_offset=span.next_offset,
             part=self.shard,
             parts=self.shards,
-            duplicates=span.duplicates,
+            duplicates=duplicates,
             late=late,
             dead=span.dead,
         )
@@ -114,7 +117,7 @@ class CampaignShard:
 
     # -- control ------------------------------------------------------------------------------------------------
 
-    def _control(self, record: ControlRecord, span: Span, output: Output) -> None:
+    def _control(self, record: ControlRecord, span: Step, output: Output) -> None:
         """Take a record over, unless it is one that came again: versions only rise."""
         slot = self.registry.campaign(CampaignKey(record.org_id, record.campaign_id), defined=True)
         self._make_rows(span.now_ms)
@@ -137,7 +140,7 @@ class CampaignShard:
 
     # -- events -------------------------------------------------------------------------------------------------
 
-    def _absorb(self, span: Span, output: Output) -> list[int]:
+    def _absorb(self, span: Step, output: Output) -> list[int]:
         """Fold the span's events in; returns the positions of late ones."""
         batch = span.batch
         if batch is None or len(batch) == 0:
@@ -165,7 +168,7 @@ class CampaignShard:
         late: list[int] = rows.late[: self.arrays.header["late"]].tolist()
         return late
 
-    def _stopped(self, stop: int, span: Span, rows: at.Rows, row: int, output: Output) -> None:
+    def _stopped(self, stop: int, span: Step, rows: at.Rows, row: int, output: Output) -> None:
         """Do what the kernel cannot: `row` is the next row, for BUDGET the one behind the event that reached it."""
         if stop == absorb.ROOM:
             self.arrays.make_room()
@@ -185,7 +188,7 @@ class CampaignShard:
 
     # -- ticks --------------------------------------------------------------------------------------------------
 
-    def _tick(self, span: Span, output: Output) -> None:
+    def _tick(self, span: Step, output: Output) -> None:
         partition = span.partition
         tick = self._ticks[partition] = self._ticks.get(partition, -1) + 1
         passed_ms = max(0, span.now_ms - self._ticked_ms.get(partition, span.now_ms))
@@ -248,7 +251,7 @@ class CampaignShard:
 
     # -- live ---------------------------------------------------------------------------------------------------
 
-    def _report_live(self, span: Span, output: Output) -> None:
+    def _report_live(self, span: Step, output: Output) -> None:
         if not self._pace.may_be_due(span.read_ms):
             return
         stale = np.flatnonzero(self.arrays.campaigns_used()["stale"])
@@ -263,23 +266,33 @@ class CampaignShard:
 
     # -- snapshot -----------------------------------------------------------------------------------------------
 
-    def snapshot(self, *, copied: bool = True) -> dict[str, Any]:
-        """All state, as arrays and texts that later steps do not change; without copies it is good until the next."""
+    def snapshot(self, *, copied: bool = True, with_ids: bool = True) -> dict[str, Any]:
+        """All state, as arrays and texts that later steps do not change; without copies it is good until the next.
+
+        Without ids it lacks what `duplicates` remembers, which the caller keeps elsewhere.
+        """
         return {
             "arrays": self.arrays.snapshot(copied=copied),
             "standings": self.ledger.snapshot(),
             "bidding": self.bidding.snapshot(),
             "ticks": (dict(self._ticked_ms), dict(self._ticks)),
             "registry": self.registry.snapshot(copied=copied),
-            "waiting": {p: [list(queue) for queue in queues] for p, queues in self._waiting.items() if any(queues)},
+            "ids": self.duplicates.snapshot() if with_ids else {},
         }
 
     @classmethod
     def restore(
-        cls, snapshot: dict[str, Any], shard: int, shards: int, partitions: int, limits: Limits | None = None
+        cls,
+        snapshot: dict[str, Any],
+        shard: int,
+        shards: int,
+        partitions: int,
+        limits: Limits | None = None,
+        duplicates: Duplicates | None = None,
     ) -> CampaignShard:
         """The shard as it was when the snapshot was taken; a new number of partitions moves campaigns' homes."""
-        restored = cls(shard, shards, partitions, limits)
+        restored = cls(shard, shards, partitions, limits, duplicates)
+        restored.duplicates.load(snapshot["ids"])
         restored.arrays = Arrays.restore(snapshot["arrays"])
         restored.registry.load(snapshot["registry"])
         restored.ledger = Ledger(restored.arrays, restored.registry)
@@ -287,7 +300,6 @@ class CampaignShard:
         restored.bidding = BiddingStage(restored.arrays, restored.registry, restored.ledger)
         restored.bidding.load(snapshot["bidding"])
         restored._ticked_ms, restored._ticks = dict(snapshot["ticks"][0]), dict(snapshot["ticks"][1])
-        restored._waiting = {p: [deque(queue) for queue in queues] for p, queues in snapshot["waiting"].items()}
         for slot, key in restored.registry.campaigns.used():
             restored.arrays.campaign(slot)["home"] = restored._home(key.campaign_id)
         return restored

@@ -1,4 +1,4 @@
-"""Which shard a row goes to: by event id for dedupe, by campaign for everything else."""
+"""Which shard and which home partition a row's campaign has."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from flows.logic.step import Step
 from schemas.batch import EventBatch, SeriesColumns
-from schemas.decode.kernel import kernel
+from schemas.decode.kernel import inlined, kernel
 
 # Between organisation and campaign in the hashed text; neither can hold it.
 _SEPARATOR: Final = "\x1f"
@@ -36,66 +36,94 @@ def _crc_table() -> NDArray[np.uint32]:
 
 
 _CRC: Final = _crc_table()
+_ALL: Final = np.uint32(0xFFFFFFFF)
+
+
+@inlined
+def _checksum(text: NDArray[np.uint8], start: int, length: int, crc: np.uint32) -> np.uint32:
+    for at in range(start, start + length):
+        crc = _CRC[(crc ^ text[at]) & 0xFF] ^ (crc >> np.uint32(8))
+    return crc
 
 
 @kernel
 def _checksums(
-    organisations: NDArray[np.void], campaigns: NDArray[np.void], text: NDArray[np.uint8], out: NDArray[np.uint32]
+    organisations: NDArray[np.void],
+    campaigns: NDArray[np.void],
+    text: NDArray[np.uint8],
+    with_organisation: bool,
+    out: NDArray[np.uint32],
 ) -> None:
-    """CRC-32 of each campaign's organisation and id with the separator between."""
+    """CRC-32 of each campaign's id, or of its organisation and its id with the separator between."""
     for code in range(out.shape[0]):
         campaign = campaigns[code]
-        owner = organisations[campaign.organisation]
-        crc = np.uint32(0xFFFFFFFF)
-        for at in range(owner.start, owner.start + owner.length):
-            crc = _CRC[(crc ^ text[at]) & 0xFF] ^ (crc >> np.uint32(8))
-        crc = _CRC[(crc ^ _SEPARATOR_BYTE) & 0xFF] ^ (crc >> np.uint32(8))
-        for at in range(campaign.start, campaign.start + campaign.length):
-            crc = _CRC[(crc ^ text[at]) & 0xFF] ^ (crc >> np.uint32(8))
-        out[code] = crc ^ np.uint32(0xFFFFFFFF)
+        crc = _ALL
+        if with_organisation:
+            owner = organisations[campaign.organisation]
+            crc = _checksum(text, owner.start, owner.length, crc)
+            crc = _CRC[(crc ^ _SEPARATOR_BYTE) & 0xFF] ^ (crc >> np.uint32(8))
+        out[code] = _checksum(text, campaign.start, campaign.length, crc) ^ _ALL
 
 
-class CampaignRoutes:
-    """Campaign shards of the rows of a batch; remembers those of the series it saw last, which may have grown."""
+class _ByCampaign:
+    """A number of each row's campaign; remembers those of the series it saw last, which may have grown."""
 
-    def __init__(self, shards: int) -> None:
-        self.shards = shards
+    def __init__(self, numbers: int, *, with_organisation: bool) -> None:
+        self._numbers = numbers
+        self._with_organisation = with_organisation
         self._series = SeriesColumns.empty()
-        self._shard_of_campaign = np.empty(0, np.int64)
+        self._of_campaign = np.empty(0, np.int64)
 
     def of(self, batch: EventBatch) -> NDArray[np.int64]:
-        """The campaign shard of each row."""
+        """The number of each row."""
         series = batch.series
         if series is not self._series:
-            self._series, self._shard_of_campaign = series, np.empty(0, np.int64)
-        known, campaigns = len(self._shard_of_campaign), int(series.marks[1])
+            self._series, self._of_campaign = series, np.empty(0, np.int64)
+        known, campaigns = len(self._of_campaign), int(series.marks[1])
         if known < campaigns:
             sums = np.empty(campaigns - known, np.uint32)
-            _checksums(series.organisations, series.campaigns[known:campaigns], series.text, sums)
-            added = (sums % np.uint32(self.shards)).astype(np.int64)
-            self._shard_of_campaign = np.concatenate([self._shard_of_campaign, added])
-        shard_of_row: NDArray[np.int64] = self._shard_of_campaign[series.campaign_of(batch.series_code)]
-        return shard_of_row
+            news = series.campaigns[known:campaigns]
+            _checksums(series.organisations, news, series.text, self._with_organisation, sums)
+            added = (sums % np.uint32(self._numbers)).astype(np.int64)
+            self._of_campaign = np.concatenate([self._of_campaign, added])
+        of_row: NDArray[np.int64] = self._of_campaign[series.campaign_of(batch.series_code)]
+        return of_row
 
 
-def split_batch(step: Step, shards: int) -> list[Step]:
-    """One step for each event shard, its rows chosen by `id_lo` modulo shards; control and dead go with the first.
+class Homes(_ByCampaign):
+    """The home partition of each row: where events of its campaign come in, by `schemas.topics.partition_of`."""
 
-    With one shard the step itself, nothing copied.
-    """
-    if shards == 1:
-        return [step]
-    batch = step.batch
-    row_shard = None if batch is None else (batch.id_lo % np.uint64(shards)).astype(np.int64)
-    return [
-        replace(
-            step,
-            part=shard,
-            parts=shards,
-            control=step.control if shard == 0 else [],
-            dead=step.dead if shard == 0 else [],
-            duplicates=step.duplicates if shard == 0 else [],
-            batch=None if batch is None or row_shard is None else batch.take(np.flatnonzero(row_shard == shard)),
-        )
-        for shard in range(shards)
-    ]
+    def __init__(self, partitions: int) -> None:
+        super().__init__(partitions, with_organisation=False)
+
+
+class CampaignRoutes(_ByCampaign):
+    """The campaign shard of each row, by `campaign_shard_of`."""
+
+    def __init__(self, shards: int) -> None:
+        super().__init__(shards, with_organisation=True)
+        self.shards = shards
+
+    def split(self, step: Step) -> list[Step]:
+        """One step for each campaign shard, in order, empty ones included; what decode found dead goes with the first.
+
+        With one shard the step itself, nothing copied.
+        """
+        if self.shards == 1:
+            return [step]
+        batches = self._batches(step.batch)
+        return [
+            replace(
+                step,
+                batch=batches[shard],
+                control=[r for r in step.control if campaign_shard_of(r.org_id, r.campaign_id, self.shards) == shard],
+                dead=step.dead if shard == 0 else [],
+            )
+            for shard in range(self.shards)
+        ]
+
+    def _batches(self, batch: EventBatch | None) -> list[EventBatch | None]:
+        if batch is None or len(batch) == 0:
+            return [None] * self.shards
+        row_shard = self.of(batch)
+        return [batch.take(np.flatnonzero(row_shard == shard)) for shard in range(self.shards)]

@@ -1,4 +1,4 @@
-"""What moves between the two keyed stages: one span of a partition, or a control point between two spans."""
+"""What goes to a campaign shard: its rows of one span of a partition, or a control point between two spans."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from schemas.live import CampaignLive
 
 @dataclass(slots=True)
 class Step:
-    """A part of one span of a partition, on its way to one shard.
+    """A shard's part of one span of a partition, its rows in log order.
 
-    Every span goes to every shard, empty where it has nothing for it, so that a campaign shard knows when it has all
-    parts of a span and can put the rows back into log order. A span is either events (`batch`) or a control point
-    (`tick`): the clock of `events.order` and the control records that came into force there.
+    Every span goes to every shard, empty where it has nothing for it, so that each says its part of the span's verdicts
+    and ticks. A span is either events (`batch`) or a control point (`tick`): the clock of `events.order` and the
+    control records that came into force there.
     """
 
     partition: int
@@ -27,13 +27,9 @@ class Step:
     now_ms: int
     # Wall clock when the span was read: paces live rows, never part of a decision.
     read_ms: int
-    # Which of `parts` event shards this part came through.
-    part: int = 0
-    parts: int = 1
     tick: bool = False
     control: list[ControlRecord] = field(default_factory=list)
     batch: EventBatch | None = None
-    duplicates: list[int] = field(default_factory=list)
     dead: list[int] = field(default_factory=list)
 
 

@@ -66,8 +66,7 @@ class Columns:
     ts_ms: NDArray[np.int64]
     cost_micros: NDArray[np.int64]
     revenue_micros: NDArray[np.int64]
-    id_hi: NDArray[np.uint64]
-    id_lo: NDArray[np.uint64]
+    event_hash: NDArray[np.uint64]
     actor: NDArray[np.uint64]
     series_code: NDArray[np.int32]
     texts: NDArray[np.int64]
@@ -75,15 +74,14 @@ class Columns:
     @classmethod
     def empty(cls, lines: int, *, with_texts: bool) -> Columns:
         """Room for so many lines."""
-        numbers, hashes = np.empty((3, lines), np.int64), np.empty((3, lines), np.uint64)
+        numbers, hashes = np.empty((3, lines), np.int64), np.empty((2, lines), np.uint64)
         return cls(
             type=np.empty(lines, np.uint8),
             ts_ms=numbers[0],
             cost_micros=numbers[1],
             revenue_micros=numbers[2],
-            id_hi=hashes[0],
-            id_lo=hashes[1],
-            actor=hashes[2],
+            event_hash=hashes[0],
+            actor=hashes[1],
             series_code=np.empty(lines, np.int32),
             texts=np.empty((lines if with_texts else 0, SPANS, 2), np.int64),
         )
@@ -95,8 +93,7 @@ class Columns:
             ts_ms=address(self.ts_ms),
             cost_micros=address(self.cost_micros),
             revenue_micros=address(self.revenue_micros),
-            id_hi=address(self.id_hi),
-            id_lo=address(self.id_lo),
+            event_hash=address(self.event_hash),
             actor=address(self.actor),
             series_code=address(self.series_code),
             texts=address(self.texts) if len(self.texts) else 0,

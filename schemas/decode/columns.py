@@ -30,9 +30,8 @@ from schemas.decode.scan import UNSURE, newline_after, scan_line, skip_blank
 from schemas.decode.words import (
     SEED_ADDRESS,
     SEED_DEVICE,
+    SEED_EVENT,
     SEED_FIELD,
-    SEED_HIGH,
-    SEED_LOW,
     SEED_USER,
     U64,
     ZERO,
@@ -92,8 +91,7 @@ class Rows(NamedTuple):
     ts_ms: int
     cost_micros: int
     revenue_micros: int
-    id_hi: int
-    id_lo: int
+    event_hash: int
     actor: int
     series_code: int
     texts: int
@@ -135,9 +133,10 @@ def _actor(base: int, line: int, org: np.uint64) -> np.uint64:
 
 
 @inlined
-def _series_code(base: int, line: int, org: np.uint64, named: bool, terms: Terms, dictionary: Dictionary) -> int:
+def _series_code(
+    base: int, line: int, org: np.uint64, campaign: np.uint64, named: bool, terms: Terms, dictionary: Dictionary
+) -> int:
     """The code of the line's series."""
-    campaign = mix(org, _hash_of(base, line, CAMPAIGN_ID, SEED_FIELD))
     series = hash_series(
         campaign,
         _hash_of(base, line, _CREATIVE_ID, SEED_FIELD),
@@ -159,11 +158,11 @@ def put_row(base: int, row: int, line: int, terms: Terms, rows: Rows, dictionary
     put(rows.ts_ms, row, get(line, TS))
     put(rows.cost_micros, row, get(line, COST))
     put(rows.revenue_micros, row, get(line, REVENUE))
-    put_word(rows.id_hi, row, _hash_of(base, line, EVENT_ID, mix(org, SEED_HIGH)))
-    put_word(rows.id_lo, row, _hash_of(base, line, EVENT_ID, mix(org, SEED_LOW)))
+    campaign = mix(org, _hash_of(base, line, CAMPAIGN_ID, SEED_FIELD))
+    put_word(rows.event_hash, row, _hash_of(base, line, EVENT_ID, mix(campaign, SEED_EVENT)))
     put_word(rows.actor, row, _actor(base, line, org))
     if dictionary.series_slots != 0:
-        put32(rows.series_code, row, _series_code(base, line, org, named_org != ZERO, terms, dictionary))
+        put32(rows.series_code, row, _series_code(base, line, org, campaign, named_org != ZERO, terms, dictionary))
     if rows.texts != 0:
         for field in range(SPANS):
             put(rows.texts, 2 * (SPANS * row + field), base + get(line, field))

@@ -21,7 +21,7 @@ from schemas.topics import EVENTS
 from tests.support import flow_runs
 from tests.support.memory_log import MemoryLog
 
-STAGES = ("decide.dedupe", "decide.campaigns")
+STAGES = ("decide.campaigns",)
 EPOCH_S = 0.05
 AWAY_S = 1.0
 

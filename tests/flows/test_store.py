@@ -16,7 +16,7 @@ from bytewax.recovery import init_db_dir
 from flows.fence import Fence, FencedError
 from flows.store import StoreMismatchError, StoreSettings, prepare
 
-SETTINGS = StoreSettings(shards=2, partitions=4, dedupe_ids=1_024)
+SETTINGS = StoreSettings(shards=2, partitions=4)
 
 
 def made(folder: Path, settings: StoreSettings = SETTINGS, *, process: int = 0, shared: bool = True) -> list[str]:
@@ -49,9 +49,8 @@ def test_the_same_settings_go_on(tmp_path: Path) -> None:
     [
         (replace(SETTINGS, shards=3), "shards 2 is now 3"),
         (replace(SETTINGS, partitions=8), "partitions 4 is now 8"),
-        (replace(SETTINGS, dedupe_ids=2_048), "dedupe_ids 1024 is now 2048"),
     ],
-    ids=["shards", "partitions", "dedupe_ids"],
+    ids=["shards", "partitions"],
 )
 def test_other_settings_are_refused_with_what_to_do(tmp_path: Path, other: StoreSettings, said: str) -> None:
     made(tmp_path / "r")

@@ -17,7 +17,6 @@ import pytest
 
 from flows.clock import BELIEVED_S, WrittenClock
 from flows.logic.campaign_shard import CampaignShard
-from flows.logic.event_shard import EventShard
 from flows.logic.step import Output, Step
 from flows.metrics import Meter
 from flows.source import EventsPartition, EventsSource, Place, SourceOptions
@@ -75,7 +74,7 @@ class Rig:
     sent: list[tuple[int, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.events, self.campaigns = EventShard(0, 1, 65_536), CampaignShard(0, 1, 1)
+        self.campaigns = CampaignShard(0, 1, 1)
         self.start(None)
 
     def start(self, place: Place | None) -> None:
@@ -107,8 +106,7 @@ class Rig:
             if isinstance(item, Step) and item.tick:
                 self.ticks_s.append(self.machine.mono_s())
                 self.ticks_ms.append(step.now_ms)
-            for part in self.events.step(step):
-                self.outputs.append(self.campaigns.step(part))
+            self.outputs.append(self.campaigns.step(step))
 
     def by_day(self) -> dict[int, int]:
         """Impressions of the campaign by the day they were counted in."""

@@ -31,8 +31,7 @@ def row(batch: EventBatch, at: int) -> tuple[object, ...]:
         int(batch.ts_ms[at]),
         int(batch.cost_micros[at]),
         int(batch.revenue_micros[at]),
-        int(batch.id_hi[at]),
-        int(batch.id_lo[at]),
+        int(batch.event_hash[at]),
         int(batch.actor[at]),
         batch.series.key(batch.series_code[at]),
     )
@@ -160,12 +159,13 @@ def test_the_person_is_the_user_else_the_device_else_address_and_browser() -> No
     assert actors[8:] == [0, 0]
 
 
-def test_ids_differ_by_organisation_and_do_not_collide() -> None:
-    batch = decoded(*(event(event_id=f"e{n}", org_id=org) for n in range(5_000) for org in ("a", "b"))).batch
-    assert len(set(batch.id_lo.tolist())) == len(set(batch.id_hi.tolist())) == 10_000
-    assert 0 not in batch.id_lo
-    # 64 buckets by the low bits, as shards take them: none far from its share.
-    counts = np.bincount((batch.id_lo % np.uint64(64)).astype(np.int64), minlength=64)
+def test_events_differ_by_organisation_and_campaign_and_do_not_collide() -> None:
+    owners = [{"org_id": org, "campaign_id": campaign} for org in ("a", "b") for campaign in ("c", "d")]
+    batch = decoded(*(event(event_id=f"e{n}", **owner) for n in range(2_500) for owner in owners)).batch
+    assert len(set(batch.event_hash.tolist())) == 10_000
+    assert 0 not in batch.event_hash
+    # 64 buckets by the low bits: none far from its share.
+    counts = np.bincount((batch.event_hash % np.uint64(64)).astype(np.int64), minlength=64)
     assert counts.min() > 100
     assert counts.max() < 220
 

@@ -73,7 +73,7 @@ def test_a_batch_takes_only_its_own_series_along_when_it_is_sent_to_another_proc
     received = pickle.loads(pickle.dumps(sent))
     assert campaigns_of(received) == ["c-700", "c-3", "c-700"]
     assert len(received.series) == 2
-    assert received.id_lo.tolist() == sent.id_lo.tolist()
+    assert received.event_hash.tolist() == sent.event_hash.tolist()
 
 
 def test_organisations_whose_hashes_are_equal_have_codes_of_their_own() -> None:

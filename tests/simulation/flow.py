@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
 
 from flows.lanes import Lane, _fitting
 from flows.logic.campaign_shard import CampaignShard
 from flows.metrics import Meter
 from flows.sink import LogSinkPartition
 from flows.source import EventsPartition, Place, SourceOptions
-from flows.stages import CampaignStage, EventStage, Kept, decoder, to_event_shards
+from flows.stages import CampaignStage, Kept, ShardSettings, decoder, to_campaign_shards
 from schemas.log import Log, LogUnavailableError
 from schemas.topics import EVENTS, LIVE
 from tests.simulation.clock import SimClock
@@ -28,7 +27,6 @@ class Snapshot:
     """What the recovery store holds of one epoch."""
 
     places: dict[int, Place]
-    events: dict[int, Kept]
     campaigns: dict[int, Kept]
 
 
@@ -121,16 +119,12 @@ class FlowProcess(Process):
             for n in numbers
         }
         self._decode = decoder(plan.shards, _METER)
-        self._events = self._stages(kept.events if kept else {}, lambda k: EventStage(k, plan.shards, plan.dedupe_ids))
-        self._campaigns = self._stages(
-            kept.campaigns if kept else {}, lambda k: CampaignStage(k, plan.shards, len(numbers))
-        )
+        own = ShardSettings(plan.shards, len(numbers), plan.dedupe_ids)
+        before = kept.campaigns if kept else {}
+        self._campaigns = {shard: CampaignStage(before.get(shard), own) for shard in range(plan.shards)}
         self.sink = SteppedSink(self.log, _METER, never)
         self._epoch_since_s = self.clock.mono_s()
         self._closing = False
-
-    def _stages(self, kept: dict[int, Kept], make: Callable[[Kept | None], Any]) -> dict[int, Any]:
-        return {shard: make(kept.get(shard)) for shard in range(self._plan.shards)}
 
     def step(self) -> bool:
         lanes = self.sink.lanes()
@@ -153,12 +147,8 @@ class FlowProcess(Process):
         items = part.next_batch()
         for item in items:
             decoded = self._decode(item)
-            unique = [
-                keyed for shard, to_shard in to_event_shards(decoded)
-                for keyed in self._events[int(shard)].on_batch([to_shard])[0]
-            ]  # fmt: skip
-            for keyed in unique:
-                self.sink.write_batch(self._campaigns[keyed.shard].on_batch([keyed])[0])
+            for _, to_shard in to_campaign_shards(decoded):
+                self.sink.write_batch(self._campaigns[to_shard.shard].on_batch([to_shard])[0])
             if decoded.dead:
                 self.sink.write_batch([decoded.dead])
         return bool(items)
@@ -173,7 +163,6 @@ class FlowProcess(Process):
         self._recovery.commit(
             Snapshot(
                 places,
-                {shard: stage.snapshot() for shard, stage in self._events.items()},
                 {shard: stage.snapshot() for shard, stage in self._campaigns.items()},
             )
         )

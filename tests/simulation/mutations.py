@@ -11,7 +11,7 @@ from unittest import mock
 import zstandard
 
 from flows.clock import Reading, WrittenClock
-from flows.logic.event_shard import EventShard
+from flows.logic.duplicates import Duplicates
 from flows.sink import LogSinkPartition
 from ingest.local_log.blocks import PLAIN, Block
 from ingest.local_log.writer import PartitionWriter
@@ -75,10 +75,7 @@ def _commits_before_reconciling() -> AbstractContextManager[Any]:
 
 
 def _duplicates_are_forgotten_at_a_restart() -> AbstractContextManager[Any]:
-    def restore(cls: Any, snapshot: Any, shard: int, shards: int, dedupe_ids: int) -> EventShard:
-        return EventShard(shard, shards, dedupe_ids)
-
-    return mock.patch.object(EventShard, "restore", classmethod(restore))
+    return mock.patch.object(Duplicates, "load")
 
 
 def _snapshot_before_outputs_are_durable() -> AbstractContextManager[Any]:

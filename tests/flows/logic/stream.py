@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from flows.logic.campaign_shard import CampaignShard
-from flows.logic.event_shard import EventShard, split_batch
+from flows.logic.duplicates import Duplicates
 from flows.logic.registry import Limits
+from flows.logic.routing import CampaignRoutes
 from flows.logic.step import Output, Step
 from schemas.batch import EventBatch, SeriesKey
 from schemas.control import CampaignRecord, ControlRecord, OverrideRecord
@@ -63,8 +64,7 @@ def batch_of(events: list[tuple[int, Ev]]) -> EventBatch:
         ts_ms=np.array([e.ts_ms for _, e in events], np.int64),
         cost_micros=np.array([e.cost for _, e in events], np.int64),
         revenue_micros=np.array([e.revenue for _, e in events], np.int64),
-        id_hi=np.array([hashed("hi", e.key) for _, e in events], np.uint64),
-        id_lo=np.array([hashed("lo", e.key) for _, e in events], np.uint64),
+        event_hash=np.array([hashed(e.campaign, e.key) for _, e in events], np.uint64),
         actor=np.array([hashed("actor", e.actor) if e.actor else 0 for _, e in events], np.uint64),
         series_code=np.array(
             [code[SeriesKey("o", e.campaign, e.creative, "", "", e.device)] for _, e in events], np.int32
@@ -102,7 +102,7 @@ def steps_of(items: list[Item], span: int, now_ms: int) -> list[Step]:
 
 @dataclass
 class Flow:
-    """Event shards and campaign shards wired as the dataflow has them."""
+    """Campaign shards wired as the dataflow has them."""
 
     shards: int = 1
     dedupe_ids: int = 4_096
@@ -110,24 +110,24 @@ class Flow:
     outputs: list[Output] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.events = [EventShard(k, self.shards, self.dedupe_ids) for k in range(self.shards)]
-        self.campaigns = [CampaignShard(k, self.shards, 1, self.limits) for k in range(self.shards)]
+        self.routes = CampaignRoutes(self.shards)
+        self.campaigns = [
+            CampaignShard(k, self.shards, 1, self.limits, Duplicates(1, self.dedupe_ids)) for k in range(self.shards)
+        ]
 
     def run(self, steps: list[Step]) -> Flow:
         for step in steps:
-            for shard, part in enumerate(split_batch(step, self.shards)):
-                for target, onward in enumerate(self.events[shard].step(part)):
-                    self.outputs.append(self.campaigns[target].step(onward))
+            for shard, part in enumerate(self.routes.split(step)):
+                self.outputs.append(self.campaigns[shard].step(part))
         return self
 
     def restart(self) -> Flow:
-        """Both stages restored from their pickled snapshots; the outputs so far stay."""
-        snapshots = pickle.loads(
-            pickle.dumps(([s.snapshot() for s in self.events], [s.snapshot() for s in self.campaigns]))
-        )
-        n = self.shards
-        self.events = [EventShard.restore(s, k, n, self.dedupe_ids) for k, s in enumerate(snapshots[0])]
-        self.campaigns = [CampaignShard.restore(s, k, n, 1, self.limits) for k, s in enumerate(snapshots[1])]
+        """The stage restored from its pickled snapshots; the outputs so far stay."""
+        snapshots = pickle.loads(pickle.dumps([s.snapshot() for s in self.campaigns]))
+        self.campaigns = [
+            CampaignShard.restore(s, k, self.shards, 1, self.limits, Duplicates(1, self.dedupe_ids))
+            for k, s in enumerate(snapshots)
+        ]
         return self
 
     def drain(self) -> Flow:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -16,12 +17,15 @@ from tests.flows.logic.stream import Ev, batch_of, definition
 
 T0 = 1_790_000_000_000
 LARGE_ERROR, SMALL_ERROR = 0.0325, 0.065
+# So that no two calls make the same events.
+_calls = itertools.count(1)
 
 
 def impressions(actors: np.ndarray, creative: str = "x", ts_ms: int = T0) -> EventBatch:
     """One impression an actor, all of one series and at one time."""
     one, n = batch_of([(0, Ev(1, ts_ms, "a", creative))]), len(actors)
-    return replace(one.take(np.zeros(n, np.intp)), position=np.arange(n), actor=actors)
+    ids = np.random.default_rng(next(_calls)).integers(1, 2**63, n).astype(np.uint64)
+    return replace(one.take(np.zeros(n, np.intp)), position=np.arange(n), event_hash=ids, actor=actors)
 
 
 def shard_of(batches: list[EventBatch], now_ms: int = T0) -> CampaignShard:

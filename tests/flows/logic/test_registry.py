@@ -88,7 +88,7 @@ def test_texts_with_any_character_survive_a_restart() -> None:
 def of_org(org_id: str, batch: EventBatch) -> EventBatch:
     """The batch with its events moved to another organisation."""
     batch.series = series_of([key._replace(org_id=org_id) for key in batch.series.every_key()])
-    batch.id_hi = batch.id_hi ^ np.uint64(hashed(org_id))
+    batch.event_hash = batch.event_hash ^ np.uint64(hashed(org_id))
     return batch
 
 
