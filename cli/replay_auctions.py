@@ -27,7 +27,7 @@ from schemas.serving import Serving
 SERVING_EVERY_S: Final = 0.02
 # Auctions between two looks at the served state when there is no pace.
 STEP_AUCTIONS: Final = 500
-_KNOWN_S: Final = 3.0
+_KNOWN_S: Final = 10.0
 # Wins remembered for telling what was in flight when a pause was decided.
 _WINS_MAX: Final = 100_000
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import select
+import selectors
 import socket
 import time
 import zlib
@@ -215,8 +215,12 @@ def test_many_analysts_bodies_are_bounded_together(tmp_path: Path) -> None:
             one = socket.create_connection(("127.0.0.1", service.port), timeout=60)
             one.sendall(head.encode() + b"-" * (MIB - 1))
             waiting.append(one)
-        refused, _, _ = select.select(waiting, [], [], 60)
+        with selectors.DefaultSelector() as answers:
+            for one in waiting:
+                answers.register(one, selectors.EVENT_READ)
+            refused = [key.fileobj for key, _ in answers.select(60)]
         assert refused, "40 MiB of each of four are below 64, but 160 MiB together are too much"
+        assert isinstance(refused[0], socket.socket)
         answer = refused[0].recv(65_536)
         assert b" 503 " in answer.partition(b"\r\n")[0]
         assert b"x-clickhouse-exception-code: 202" in answer.lower()

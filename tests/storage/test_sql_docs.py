@@ -56,9 +56,8 @@ def fill(log: MemoryLog) -> None:
     log.append(topics.CONTROL, 0, [encode_control(record)])
     inputs = {"spend_micros": 10_250_000, "budget_micros": 10_000_000}
     paused = msgspec.json.decode(decision(1_000, Kind.PAUSE)) | {"inputs": inputs}
-    bid = msgspec.json.decode(decision(2_000, Kind.SET_BID)) | {
+    bid = msgspec.json.decode(decision(2_000, Kind.SET_BID, after={"bid_micros": 1_300_000})) | {
         "before": {"bid_micros": 1_000_000},
-        "after": {"bid_micros": 1_300_000},
     }
     log.append(topics.DECISIONS, 0, [msgspec.json.encode(one) for one in (paused, bid, paused)])
     refused = [

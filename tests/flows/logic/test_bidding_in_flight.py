@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from schemas.decisions import Decision, Kind
 from tests.flows.logic.market import TICK_MS, Market
@@ -42,14 +43,14 @@ def test_overspend_is_no_more_than_stated_when_the_estimate_holds(delay_ms: int,
     budget = round(auctions * 700 * 120)
     made = until_paused(market(delay_ms, budget, auctions=auctions, seed=seed))
     inputs = pauses(made)[0].inputs
-    reported = inputs["spend_micros"]
+    reported = inputs.spend_micros
     under_way = sum(event.cost for _, event in made.late)
     # The market buys between two ticks what it cannot know to be too much.
     last_tick = sum(event.cost for at_ms, event in made.late if at_ms > made.now_ms + delay_ms - TICK_MS)
-    assert inputs["in_flight_micros"] > 0
-    assert inputs["overspend_bound_micros"] == max(0, reported + inputs["in_flight_micros"] - budget)
+    assert inputs.in_flight_micros > 0
+    assert inputs.overspend_bound_micros == max(0, reported + inputs.in_flight_micros - budget)
     assert reported + under_way - budget <= max(
-        inputs["overspend_bound_micros"], under_way - inputs["in_flight_micros"] + last_tick
+        inputs.overspend_bound_micros, under_way - inputs.in_flight_micros + last_tick
     )
     assert made.spent_micros <= 1.02 * budget
 
@@ -58,9 +59,9 @@ def test_overspend_is_no_more_than_stated_when_the_estimate_holds(delay_ms: int,
 def test_without_a_known_delay_the_pause_comes_at_the_very_event(bidding: dict[str, Any] | None) -> None:
     made = until_paused(market(30_000 if bidding is None else 0, 2_000_000, bidding, spread_ms=500))
     inputs = pauses(made)[0].inputs
-    assert inputs["in_flight_micros"] == 0
-    assert 2_000_000 <= inputs["spend_micros"] < 2_000_000 + 3_000
-    assert "overspend_bound_micros" not in inputs
+    assert inputs.in_flight_micros == 0
+    assert 2_000_000 <= inputs.spend_micros < 2_000_000 + 3_000
+    assert inputs.overspend_bound_micros is UNSET
 
 
 def test_a_file_of_old_events_reserves_nothing() -> None:
