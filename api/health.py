@@ -37,12 +37,14 @@ class Ready(BaseModel):
     parts: dict[str, str]
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz")
 async def healthz(request: Request) -> Alive:
     """Is the process alive? Restart it when this does not answer."""
     return Alive(status="ok", version=request.app.state.wiring.version)
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", responses={503: {"model": Ready, "description": "Some part is not ready; see parts."}})
 async def readyz(
     request: Request,

@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class Settings(BaseSettings):
     """Every `PENSTOCK_*` variable. `docs/settings.md` lists them; a test holds the two together."""
 
-    model_config = SettingsConfigDict(env_prefix="PENSTOCK_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="PENSTOCK_", env_ignore_empty=True, frozen=True, extra="ignore")
 
     def __init__(self, **given: Any) -> None:
         """Raises typer.BadParameter, one line a variable, when the environment holds what cannot be."""

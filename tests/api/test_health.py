@@ -13,6 +13,7 @@ from tests.support.until import until
 def test_health_answers_whatever_else_is_wrong(api: Api) -> None:
     api.log.down = True
     assert api.client.get("/healthz").json()["status"] == "ok"
+    assert api.client.head("/healthz").status_code == 200
 
 
 async def test_readiness_names_the_part_that_is_wrong(api: Api) -> None:
