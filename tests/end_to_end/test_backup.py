@@ -98,7 +98,7 @@ def outcome(running: Stack) -> dict[str, list[list[Any]]]:
         ),
         "decisions": ask(
             running,
-            "SELECT campaign_id, kind, reason, decision_id, JSONExtractInt(inputs, 'spent_micros') "
+            "SELECT campaign_id, kind, reason, decision_id, JSONExtractInt(inputs, 'spend_micros') "
             "FROM decisions_clean ORDER BY ALL",
         ),
     }
@@ -106,7 +106,7 @@ def outcome(running: Stack) -> dict[str, list[list[Any]]]:
 
 def stored(running: Stack) -> int:
     """Events in ClickHouse; 0 before the store has made its tables."""
-    if ask(running, "SELECT count() FROM system.tables WHERE name = 'events_clean'") == [["0"]]:
+    if int(ask(running, "SELECT count() FROM system.tables WHERE name = 'events_clean'")[0][0]) == 0:
         return 0
     return int(ask(running, "SELECT uniqExact(event_id) FROM events_clean")[0][0])
 
