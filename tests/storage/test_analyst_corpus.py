@@ -49,6 +49,9 @@ def test_an_attack_is_stopped_before_the_engine_runs_it(
     assert answer.headers["x-clickhouse-exception-code"] in REFUSED | unknown, answer.text[:300]
     assert SECRET not in answer.text
     assert not (folder / "written").exists()
+    # Who connects to this port otherwise is another test whose server had it before.
+    if "{port}" not in attack:
+        return
     with pytest.raises(BlockingIOError):
         nobody.accept()
 
