@@ -26,6 +26,7 @@ from bytewax.recovery import RecoveryConfig
 
 from benchmarks.event_files import START_MS
 from flows.decide import FlowSettings, build
+from flows.logic.campaign_shard import DEDUPE_IDS
 from flows.logic.step import Output
 from flows.metrics import Meter
 from flows.sink import Item, count_output
@@ -40,7 +41,6 @@ from schemas.log import Chunk
 from schemas.topics import CONTROL, EVENTS, partition_of
 
 PARTITIONS: Final = 2
-DEDUPE_IDS: Final = 4_194_304
 # Below it a run says nothing about recovery: a snapshot is taken when an epoch closes.
 EPOCHS_MIN: Final = 3
 # Each campaign's daily budget is this share of what it spends in the file, so that most are paused somewhere in it.

@@ -99,7 +99,7 @@ def generate_auctions(
 @app.command()
 def pipeline(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Events, one JSON object a line.")],
-    epoch_seconds: Annotated[float, typer.Option(min=0.1, help="Time between two snapshots.")] = 1.0,
+    epoch_seconds: Annotated[float, typer.Option(min=0.01, help="Time between two snapshots.")] = 1.0,
     shards: Annotated[int, typer.Option(min=1, max=256, help="Shards of the state.")] = 1,
     bidding: Annotated[bool, typer.Option("--bidding", help="Campaigns with strategies.")] = False,
     known_ids: Annotated[int, typer.Option(min=0, help="Event ids that it knows before the clock starts.")] = 0,
@@ -137,9 +137,10 @@ def stored(
 def latency(
     rate: Annotated[int, typer.Option(min=200, help="Events a second.")] = 20_000,
     seconds: Annotated[float, typer.Option(min=1, help="How long.")] = 60.0,
-    known_ids: Annotated[int, typer.Option(min=0, help="Event ids that the flow knows before the clock starts.")] = (
-        4_194_304
-    ),
+    known_ids: Annotated[
+        int | None,
+        typer.Option(min=0, help="Event ids known before the clock starts; if not given as many as it keeps."),
+    ] = None,
 ) -> None:
     """From the moment an event is due to be sent to its pause decision in the log and to the frame in a browser.
 
@@ -148,9 +149,11 @@ def latency(
     import msgspec
 
     from benchmarks.latency import measure
+    from flows.logic.campaign_shard import DEDUPE_IDS
 
+    known = DEDUPE_IDS if known_ids is None else known_ids
     with tempfile.TemporaryDirectory(prefix="penstock-latency-") as folder:
-        typer.echo(msgspec.json.encode(measure(rate, seconds, Path(folder), known_ids=known_ids)))
+        typer.echo(msgspec.json.encode(measure(rate, seconds, Path(folder), known_ids=known)))
 
 
 @app.command()

@@ -27,7 +27,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.logic.dedupe import SPREAD, SeenIds
+from flows.logic.dedupe import SeenIds
+from schemas.decode.words import SPREAD
 
 FOLDER: Final = "ids"
 _HEAD: Final = struct.Struct("<II")
@@ -208,7 +209,12 @@ class IdFiles:
 
     @classmethod
     def load(
-        cls, folder: Path, saved: Saved, ids_max: int, spread: int = SPREAD, sync: Callable[[int], None] = os.fdatasync
+        cls,
+        folder: Path,
+        saved: Saved,
+        ids_max: int,
+        spread: int = int(SPREAD),
+        sync: Callable[[int], None] = os.fdatasync,
     ) -> tuple[IdFiles, SeenIds]:
         """The files and the memory as they were; what was written since is cut off.
 

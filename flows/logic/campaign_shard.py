@@ -45,11 +45,11 @@ class CampaignShard:
         self.shard = shard
         self.shards = shards
         self.partitions = partitions
-        self.registry = Registry(limits or Limits())
+        self.duplicates = duplicates or Duplicates(partitions, DEDUPE_IDS)
+        self.registry = Registry(limits or Limits(), self.duplicates.spread)
         self.arrays = Arrays()
         self.ledger = Ledger(self.arrays, self.registry)
         self.bidding = BiddingStage(self.arrays, self.registry, self.ledger)
-        self.duplicates = duplicates or Duplicates(partitions, DEDUPE_IDS)
         self._pace = LivePace()
         # By partition: the clock at its last tick, and how many ticks there were.
         self._ticked_ms: dict[int, int] = {}

@@ -25,12 +25,10 @@ from numpy.typing import NDArray
 from flows.logic.bare import fetch
 from schemas.decode.kernel import inlined, kernel
 from schemas.decode.memory import get_word, put_word
+from schemas.decode.words import SPREAD
 
 Fingerprints = NDArray[np.uint64]
 Owners = NDArray[np.int32]
-
-# By which fingerprints are spread over a table where nobody gives a number that senders cannot know.
-SPREAD: Final = 0x9E3779B97F4A7C15
 
 _ROOM_MIN: Final = 1_024
 # Slots of a table for each id that there is room for.
@@ -211,7 +209,7 @@ class SeenIds:
     make up ids that crowd into a few slots, so that each look-up goes through many.
     """
 
-    def __init__(self, ids_max: int, spread: int = SPREAD) -> None:
+    def __init__(self, ids_max: int, spread: int = int(SPREAD)) -> None:
         if not 1 <= ids_max < 2**31:
             raise ValueError(f"ids_max is {ids_max}, not between 1 and {2**31 - 1}")
         self.ids_max = ids_max
@@ -266,7 +264,7 @@ class SeenIds:
         self._memory["added"] = 0
 
     @classmethod
-    def restore(cls, kept: Sequence[Fingerprints], ids_max: int, spread: int = SPREAD) -> SeenIds:
+    def restore(cls, kept: Sequence[Fingerprints], ids_max: int, spread: int = int(SPREAD)) -> SeenIds:
         """A memory of these ids, by organisation in order of arrival; what passes `ids_max` is forgotten fairly.
 
         Raises ValueError where an id of an organisation is there twice.

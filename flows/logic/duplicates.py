@@ -12,9 +12,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.logic.dedupe import SPREAD, Fingerprints, SeenIds
+from flows.logic.dedupe import Fingerprints, SeenIds
 from flows.logic.routing import Homes
 from schemas.batch import EventBatch, SeriesColumns
+from schemas.decode.words import SPREAD
 
 # Organisations whose events have a memory of their own, some 20 KiB each at least; later ones share the last.
 ORGANISATIONS_MAX: Final = 1_024
@@ -71,7 +72,7 @@ class Memory:
 class Duplicates:
     """Tells the first of an event from those that come again, of up to `ids_max` events in all partitions together."""
 
-    def __init__(self, partitions: int, ids_max: int, spread: int = SPREAD) -> None:
+    def __init__(self, partitions: int, ids_max: int, spread: int = int(SPREAD)) -> None:
         self.partitions = partitions
         # Of each home partition.
         self.ids_max = max(1, ids_max // partitions)

@@ -14,6 +14,7 @@ from flows.logic.series_index import IndexArrays, longer
 from flows.logic.series_slots import OTHER, Bounds, Given, Seen
 from schemas.batch import EventBatch, SeriesColumns, SeriesKey
 from schemas.decode import campaign_hash
+from schemas.decode.words import SPREAD
 
 # Up to so many series and campaigns are kept apart; new ones beyond are counted together under OTHER. A series with
 # its open windows takes 1 to 50 KiB, a campaign 5 to 100 KiB, growing with its traffic.
@@ -99,7 +100,8 @@ class Registry:
     Campaigns are Python's: few are new. Series are kernels': see `flows.logic.series_slots`.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, spread: int = int(SPREAD)) -> None:
+        """`spread` has no influence on slots: see `place_of`."""
         self.limits = limits
         self.campaigns: Slots[CampaignKey] = Slots()
         self._organisations: Slots[tuple[str]] = Slots()
@@ -116,7 +118,7 @@ class Registry:
         self._guaranteed = 0
         self._columns = SeriesColumns.empty()
         self._seen = Seen(*(np.empty(0, np.int32) for _ in Seen._fields))
-        self._arrays = IndexArrays()
+        self._arrays = IndexArrays(np.uint64(spread | 1))
 
     # -- campaigns and organisations ------------------------------------------------------------------------------
 

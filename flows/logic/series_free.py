@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.logic.bare import inlined
-from flows.logic.layout import Int
+from flows.logic.layout import Hash, Int
 from flows.logic.series_slots import (
     FREE,
     OTHERS_BYTES,
@@ -28,14 +28,14 @@ from schemas.decode.kernel import kernel
 
 
 @inlined
-def _remove(table: Any, rows: Any, slot: Int) -> None:
+def _remove(table: Any, rows: Any, slot: Int, spread: Hash) -> None:
     """Take a slot out of a hash table; those behind it move up, so that no look-up ends before them."""
-    hole = place_in(table, rows[slot].hash)
+    hole = place_in(table, rows[slot].hash, spread)
     while table[hole] != slot:
         hole = after(table, hole)
     place = after(table, hole)
     while table[place] >= 0:
-        home = place_in(table, rows[table[place]].hash)
+        home = place_in(table, rows[table[place]].hash, spread)
         # Whether its home is not in (hole, place], going around.
         if (place - home) & (table.shape[0] - 1) >= (place - hole) & (table.shape[0] - 1):
             table[hole] = table[place]
@@ -49,7 +49,7 @@ def free_series(x: Index, slots: NDArray[np.int64]) -> None:
     """Forget series."""
     for slot in slots:
         row = x.series[slot]
-        _remove(x.series_table, x.series, slot)
+        _remove(x.series_table, x.series, slot, x.spread)
         campaign = x.campaigns[row.campaign]
         campaign.series -= 1
         x.organisations[campaign.organisation].series -= 1
@@ -66,7 +66,7 @@ def free_series(x: Index, slots: NDArray[np.int64]) -> None:
 @kernel
 def put_campaign(x: Index, slot: Int) -> None:
     """Put a campaign's slot into the table."""
-    place = place_in(x.campaign_table, x.campaigns[slot].hash)
+    place = place_in(x.campaign_table, x.campaigns[slot].hash, x.spread)
     while x.campaign_table[place] >= 0:
         place = after(x.campaign_table, place)
     x.campaign_table[place] = slot
@@ -75,7 +75,7 @@ def put_campaign(x: Index, slot: Int) -> None:
 @kernel
 def remove_campaign(x: Index, slot: Int) -> None:
     """Take a campaign's slot out of the table."""
-    _remove(x.campaign_table, x.campaigns, slot)
+    _remove(x.campaign_table, x.campaigns, slot, x.spread)
 
 
 @kernel
@@ -96,11 +96,11 @@ def forget(x: Index, seen: Seen) -> None:
 
 
 @kernel
-def put_slots(rows: Any, used: NDArray[np.bool_], table: NDArray[np.int32]) -> None:
+def put_slots(rows: Any, used: NDArray[np.bool_], table: NDArray[np.int32], spread: Hash) -> None:
     """Fill an empty hash table with the used slots."""
     for slot in range(used.shape[0]):
         if used[slot]:
-            place = place_in(table, rows[slot].hash)
+            place = place_in(table, rows[slot].hash, spread)
             while table[place] >= 0:
                 place = after(table, place)
             table[place] = slot

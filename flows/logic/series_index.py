@@ -25,7 +25,7 @@ def longer(rows: NDArray[Any], room: int, fill: int = 0) -> NDArray[Any]:
 class IndexArrays:
     """Owner of an `Index` and of the run of texts that it refers to; both grow when they are full."""
 
-    def __init__(self) -> None:
+    def __init__(self, spread: np.uint64) -> None:
         self.text = np.zeros(_TEXT_MIN, np.uint8)
         self.text[: at.OTHERS_BYTES] = np.frombuffer(at.OTHERS, np.uint8)
         self.index = Index(
@@ -39,6 +39,7 @@ class IndexArrays:
             marks=np.zeros(at.MARKS, np.int64),
             text=self.text.ctypes.data,
             text_room=len(self.text) - TEXT_PADDING,
+            spread=spread,
         )
         self.index.marks[at.TEXT_END] = at.OTHERS_BYTES
 
@@ -67,7 +68,7 @@ class IndexArrays:
             room = 2 * len(x.series)
             table = np.full(4 * room, -1, np.int32)
             self.index = x._replace(series=longer(x.series, room), free=longer(x.free, room), series_table=table)
-            put_slots(self.index.series, np.ones(len(x.series), np.bool_), table)
+            put_slots(self.index.series, np.ones(len(x.series), np.bool_), table, x.spread)
 
     def places(
         self, campaigns: NDArray[np.int32], series: NDArray[np.int32]
@@ -103,7 +104,7 @@ class IndexArrays:
         if slot == len(x.campaigns):
             table = np.full(8 * slot, -1, np.int32)
             self.index = x._replace(campaigns=longer(x.campaigns, 2 * slot), campaign_table=table)
-            put_slots(self.index.campaigns, np.ones(slot, np.bool_), table)
+            put_slots(self.index.campaigns, np.ones(slot, np.bool_), table, x.spread)
 
     def make_organisation_room(self, number: int) -> None:
         """Have a row for an organisation's number."""
@@ -147,7 +148,7 @@ class IndexArrays:
         marks = {at.SERIES_END: len(rows), at.SERIES_FREE: len(free), at.SERIES_USED: used.sum()}
         for place, number in (marks | {at.TEXT_END: begin + len(text)}).items():
             x.marks[place] = number
-        put_slots(x.series, used, x.series_table)
+        put_slots(x.series, used, x.series_table, x.spread)
         owners = rows["campaign"][used]
         np.add.at(x.campaigns["series"], owners, 1)
         np.add.at(x.organisations["series"], x.campaigns["organisation"][owners], 1)

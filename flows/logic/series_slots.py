@@ -15,7 +15,7 @@ from flows.logic.layout import Hash, Int
 from schemas.decode.dictionary import hash_series
 from schemas.decode.kernel import kernel
 from schemas.decode.memory import load, store
-from schemas.decode.words import SEED_FIELD, hash_text, same_text, signed
+from schemas.decode.words import SEED_FIELD, hash_text, place_of, same_text
 
 # A structured array, whose fields compiled code knows by name.
 Table: TypeAlias = Any
@@ -91,6 +91,8 @@ class Index(NamedTuple):
     # Address of the texts and how many bytes there are for them.
     text: int
     text_room: int
+    # Spreads hashes over the tables: see `place_of`.
+    spread: np.uint64
 
 
 class Seen(NamedTuple):
@@ -120,9 +122,9 @@ class Bounds(NamedTuple):
 
 
 @inlined
-def place_in(table: Any, hashed: Hash) -> Int:
+def place_in(table: Any, hashed: Hash, spread: Hash) -> Int:
     """Where a hash belongs in a table when nothing is in its way."""
-    return signed(hashed) & (table.shape[0] - 1)
+    return place_of(hashed, spread, table.shape[0] - 1)
 
 
 @inlined
@@ -134,7 +136,7 @@ def after(table: Any, place: Int) -> Int:
 @inlined
 def _find_series(x: Index, given: Given, row: Any, campaign: Int) -> Int:
     """The slot of a series of a campaign; UNKNOWN when there is none."""
-    place = place_in(x.series_table, row.hash)
+    place = place_in(x.series_table, row.hash, x.spread)
     while x.series_table[place] >= 0:
         slot = x.series_table[place]
         kept = x.series[slot]
@@ -152,7 +154,7 @@ def _find_series(x: Index, given: Given, row: Any, campaign: Int) -> Int:
 @inlined
 def _find_campaign(x: Index, given: Given, row: Any, organisation: Int) -> Int:
     """The slot of a campaign of an organisation; UNKNOWN when there is none."""
-    place = place_in(x.campaign_table, row.hash)
+    place = place_in(x.campaign_table, row.hash, x.spread)
     while x.campaign_table[place] >= 0:
         slot = x.campaign_table[place]
         kept = x.campaigns[slot]
@@ -222,7 +224,7 @@ def _add_series(x: Index, campaign: Int, hashed: Hash, lengths: Hash, start: Int
     x.marks[SERIES_USED] += 1
     x.campaigns[campaign].series += 1
     x.organisations[x.campaigns[campaign].organisation].series += 1
-    place = place_in(x.series_table, hashed)
+    place = place_in(x.series_table, hashed, x.spread)
     while x.series_table[place] >= 0:
         place = after(x.series_table, place)
     x.series_table[place] = slot

@@ -17,7 +17,7 @@ from schemas.batch import CAMPAIGNS, ORGANISATIONS, SERIES
 from schemas.decode.kernel import inlined, kernel
 from schemas.decode.keys import CAMPAIGN_ID, CHANNEL, LENGTHS, SPAN_FIELDS
 from schemas.decode.memory import get, get32, load, load32, put, put32, store, store32
-from schemas.decode.words import U64, mix, same_text, signed
+from schemas.decode.words import U64, mix, place_of, same_text, signed
 
 # Places in `marks`.
 SERIES_END, CAMPAIGNS_END, ORGANISATIONS_END, TEXT_END = 0, 1, 2, 3
@@ -65,6 +65,8 @@ class Dictionary(NamedTuple):
     organisations: int
     text: int
     marks: int
+    # Spreads hashes over the tables; says nothing about codes.
+    spread: np.uint64
 
 
 @inlined
@@ -87,7 +89,7 @@ def _append_text(source: int, length: int, dictionary: Dictionary) -> None:
 @inlined
 def _organisation_code(organisation: np.uint64, text: tuple[int, int], d: Dictionary) -> int:
     """The code of an organisation, the next one for one that is new."""
-    slot = signed(organisation) & d.organisation_mask
+    slot = place_of(organisation, d.spread, d.organisation_mask)
     code = get32(d.organisation_slots, slot)
     while code >= 0:
         row = d.organisations + _ORGANISATION_BYTES * code
@@ -124,7 +126,7 @@ def _campaign_code(
     base: int, line: int, hashes: tuple[np.uint64, np.uint64, np.uint64], org: tuple[int, int], d: Dictionary
 ) -> int:
     """The code of the line's campaign, the next one for one that is new."""
-    slot = signed(hashes[1]) & d.campaign_mask
+    slot = place_of(hashes[1], d.spread, d.campaign_mask)
     code = get32(d.campaign_slots, slot)
     while code >= 0:
         row = d.campaigns + _CAMPAIGN_BYTES * code
@@ -153,7 +155,7 @@ def code_of(
     `hashes` are those of organisation, campaign and series; `org` is address and length of the organisation's text.
     """
     campaign = _campaign_code(base, line, hashes, org, d)
-    slot = signed(hashes[2]) & d.series_mask
+    slot = place_of(hashes[2], d.spread, d.series_mask)
     code = get32(d.series_slots, slot)
     while code >= 0:
         row = d.series + _SERIES_BYTES * code
@@ -185,11 +187,11 @@ def _put_series(base: int, line: int, series: np.uint64, campaign: int, row: int
 
 
 @kernel
-def put_codes(hashes: NDArray[np.uint64], slots: NDArray[np.int32]) -> None:
+def put_codes(hashes: NDArray[np.uint64], slots: NDArray[np.int32], spread: np.uint64) -> None:
     """Fill an empty hash table with the codes that there are."""
     mask = slots.shape[0] - 1
     for code in range(hashes.shape[0]):
-        slot = signed(hashes[code]) & mask
+        slot = place_of(hashes[code], spread, mask)
         while slots[slot] >= 0:
             slot = (slot + 1) & mask
         slots[slot] = code

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from schemas.batch import TEXT_PADDING, SeriesColumns
 from schemas.decode.buffers import address
 from schemas.decode.dictionary import Dictionary, put_codes
+from schemas.decode.words import SPREAD
 from schemas.events import ID_BYTES_MAX
 
 # About 30 MB when full of texts as they are mostly.
@@ -27,8 +28,9 @@ def _longer(rows: NDArray[Any], used: int, room: int) -> NDArray[Any]:
 class _Codes:
     """A hash table of codes, grown with the rows that they are of."""
 
-    def __init__(self) -> None:
+    def __init__(self, spread: np.uint64) -> None:
         self.slots = np.full(1, -1, np.int32)
+        self._spread = spread
 
     def fit(self, rows: NDArray[np.void], used: int, room: int) -> NDArray[np.void]:
         """The rows with so much room; doubled, and the table at most half full, so that growing stays cheap."""
@@ -36,7 +38,7 @@ class _Codes:
             return rows
         grown = _longer(rows, used, 2 * room)
         self.slots = np.full(1 << (4 * room).bit_length(), -1, np.int32)
-        put_codes(np.ascontiguousarray(grown["hash"][:used]), self.slots)
+        put_codes(np.ascontiguousarray(grown["hash"][:used]), self.slots, self._spread)
         return grown
 
 
@@ -44,17 +46,20 @@ class SeriesTable:
     """Codes of series that last from chunk to chunk, so that what follows from a code is worked out once.
 
     `columns` only grow, until they would pass `series_max` or `text_bytes_max`: then there are new ones and codes start
-    anew. For one thread at a time.
+    anew. For one thread at a time. `spread`, an odd number of 64 bits, has no influence on codes: see `place_of`.
     """
 
-    def __init__(self, series_max: int = SERIES_MAX, text_bytes_max: int = ARENA_BYTES_MAX) -> None:
+    def __init__(
+        self, series_max: int = SERIES_MAX, text_bytes_max: int = ARENA_BYTES_MAX, spread: np.uint64 = SPREAD
+    ) -> None:
+        self._spread = spread
         self._series_max = series_max
         self._text_bytes_max = text_bytes_max
         self._start_anew()
 
     def _start_anew(self) -> None:
         self.columns = SeriesColumns.empty()
-        self._series, self._campaigns, self._organisations = _Codes(), _Codes(), _Codes()
+        self._series, self._campaigns, self._organisations = (_Codes(self._spread) for _ in range(3))
 
     def begin_chunk(self, lines: int, size: int) -> None:
         """Start anew where a chunk of so many lines and bytes, each with a series of its own, would pass a bound."""
@@ -85,6 +90,7 @@ class SeriesTable:
             organisations=address(columns.organisations),
             text=address(columns.text),
             marks=address(columns.marks),
+            spread=self._spread,
         )
 
 
@@ -96,4 +102,4 @@ class Uncoded:
 
     def dictionary(self, lines: int, size: int) -> Dictionary:
         """No addresses: the kernels leave series alone."""
-        return Dictionary(*[0] * len(Dictionary._fields))
+        return Dictionary(*[0] * (len(Dictionary._fields) - 1), SPREAD)  # type: ignore[call-arg, arg-type]

@@ -28,6 +28,8 @@ ZERO: Final = U64(0)
 _SECRET_A: Final = U64(0xFF8BB84B93962EFF)
 _SECRET_B: Final = U64(0xFF33AE4B4433D4FF)
 _SECRET_C: Final = U64(0xFFC5AA3D8B5A53FF)
+# Spreads hashes over tables where nobody gives a number that senders cannot know.
+SPREAD: Final = U64(0x9E3779B97F4A7C15)
 SEED_EVENT: Final = U64(0xA0761D6478BD642F)
 SEED_FIELD: Final = U64(0x8EBC6AF09C88C6E3)
 SEED_USER: Final = U64(0x589965CC75374CC3)
@@ -74,6 +76,13 @@ _folded_product = cast("Callable[[np.uint64, np.uint64], np.uint64]", _fold_prod
 def signed(word: np.uint64 | np.uint32) -> int:
     """The word's bits as a signed number."""
     return np.int64(word)  # type: ignore[return-value]
+
+
+@inlined
+def place_of(hashed: np.uint64, spread: np.uint64, mask: int) -> int:
+    """Where a hash belongs in an open table: spread by a product (Knuth 6.4) with a number that senders cannot know, so
+    that texts made up to have equal low bits do not crowd into a few places."""
+    return signed((hashed * spread) >> U64(32)) & mask
 
 
 @inlined

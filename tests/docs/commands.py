@@ -19,7 +19,7 @@ _COMMAND: Final = re.compile(r"""(?:^|[ /])penstock ([a-z](?:"[^"]*"|'[^']*'|[^|
 _SHORTER: Final = (
     (r"--events 2000000", "--events 60000"),
     (r"--rate 20000 --seconds 60", "--rate 1000 --seconds 2 --known-ids 1000"),
-    (r"bench pipeline (\S+)", r"bench pipeline \1 --epoch-seconds 0.1"),
+    (r"bench pipeline (\S+)", r"bench pipeline \1 --epoch-seconds 0.01"),
     (r"bench restart\b", "bench restart --event-ids 2000 --campaigns 20"),
     (r"bench openrtb\b", "bench openrtb --rate 50 --seconds 1"),
     (r"simulate --scenario all --strategy all", "simulate --scenario steady --strategy max_clicks"),

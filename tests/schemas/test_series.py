@@ -7,6 +7,7 @@ import numpy as np
 from schemas.batch import EventBatch, SeriesColumns, SeriesKey
 from schemas.decode import SeriesTable, decode_chunk
 from schemas.decode.dictionary import put_codes
+from schemas.decode.words import SPREAD
 from schemas.events import TS_MS_MIN
 from schemas.log import Chunk
 from tests.support.series import series_of
@@ -90,9 +91,19 @@ def test_organisations_whose_hashes_are_equal_have_codes_of_their_own() -> None:
         hashes = getattr(wanted, name)["hash"][:count].copy()
         getattr(columns, name)["hash"][:count] = hashes
         codes.slots[:] = -1
-        put_codes(hashes, codes.slots)
+        put_codes(hashes, codes.slots, SPREAD)
     assert series_of(ours, table) is columns
     assert columns.every_key() == theirs + ours
+
+
+def test_texts_made_up_to_crowd_into_a_slot_are_spread() -> None:
+    crowded = (np.arange(50_000, dtype=np.uint64) << np.uint64(32)) + np.uint64(77)
+    slots, spread = np.full(1 << 17, -1, np.int32), np.uint64(0xD1B54A32D192ED03)
+    put_codes(crowded, slots, spread)
+    taken = np.flatnonzero(slots >= 0)
+    homes = (crowded[slots[taken]] * spread >> np.uint64(32)).astype(np.int64) & (len(slots) - 1)
+    assert len(taken) == len(crowded)
+    assert ((taken - homes) & (len(slots) - 1)).max() < 200
 
 
 def test_long_texts_start_new_columns_before_many_series_do() -> None:
