@@ -81,7 +81,7 @@ class OrderReader:
 
     def _keep(self, record: bytes, end: int) -> None:
         try:
-            entry, skipped = read_order(record)
+            entry, skipped, skipped_corrections = read_order(record)
         except UNREADABLE as error:
             self.unreadable += 1
             where = f"{ORDER}/{self._partition}"
@@ -90,6 +90,8 @@ class OrderReader:
         if skipped:
             self.skipped += skipped
             _log.warning(_SKIPPED, ORDER, skipped)
+        if skipped_corrections:
+            _log.warning("%s: %d corrections that only a newer version knows are left out", ORDER, skipped_corrections)
         self._ahead.append((entry, end))
 
 

@@ -32,7 +32,7 @@ def topic_config(topic: str, *, retention_ms: int) -> dict[str, str]:
     if topic == topics.LIVE:
         short = str(_LIVE_RETENTION_MS)
         return config | {"cleanup.policy": "delete", "retention.ms": short, "segment.ms": short}
-    return config | {"cleanup.policy": "delete", "retention.ms": str(retention_ms)}
+    return config | {"cleanup.policy": "delete", "retention.ms": str(topics.retention_of(topic, retention_ms))}
 
 
 def ensure_topics(
@@ -46,7 +46,8 @@ def ensure_topics(
 ) -> list[str]:
     """Make the topics that are not there; their names. `replication` -1 is the broker's own default.
 
-    Raises ValueError when `events` or `events.order` has another number of partitions, LogUnavailableError.
+    Raises ValueError when `events`, `events.order` or `corrections` has another number of partitions,
+    LogUnavailableError.
     """
     admin = _admin(bootstrap, config)
     try:

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple, get_args
 import msgspec
 
 from schemas.campaigns import Campaign
+from schemas.corrections import Correction, UnknownCauseError, decode_correction
 
 
 class CampaignRecord(msgspec.Struct, kw_only=True, tag="campaign", tag_field="kind"):
@@ -105,24 +106,30 @@ class OrderEntry(msgspec.Struct, kw_only=True):
     these control records (whose campaigns have this partition as home) came into force.
 
     `wall_ms` is there while the machine's clock is ahead of that and not believed: events stamped by it are not refused
-    for coming from the future.
+    for coming from the future. `corrections` is there where there are any, of campaigns whose home this partition is:
+    they came into force after the control records, in this order.
     """
 
     offset: int
     now_ms: int
     control: list[ControlRecord] = []
     wall_ms: int | msgspec.UnsetType = msgspec.UNSET
+    corrections: list[Correction] | msgspec.UnsetType = msgspec.UNSET
 
 
 class ReadEntry(NamedTuple):
-    """An entry with what of it is in force here, and how many of its control records are of kinds of newer versions."""
+    """An entry with what of it is in force here, and how many of its records only a newer version knows."""
 
     entry: OrderEntry
+    # Control records of unknown kinds.
     skipped: int
+    # Corrections for unknown causes.
+    skipped_corrections: int = 0
 
 
 class _RawEntry(msgspec.Struct):
     control: list[msgspec.Raw]
+    corrections: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
 
 
 _order_decoder = msgspec.json.Decoder(OrderEntry)
@@ -141,17 +148,28 @@ def decode_order(record: bytes) -> OrderEntry:
 
 
 def read_order(record: bytes) -> ReadEntry:
-    """The order entry in the bytes: a control record of an unknown kind is skipped, and the rest is in force.
+    """The order entry in the bytes: what only a newer version knows of it is skipped, and the rest is in force.
 
     What was skipped stays in the log as it is. Raises one of `UNREADABLE` on what is no entry.
     """
     try:
         return ReadEntry(_order_decoder.decode(record), 0)
     except msgspec.ValidationError:
-        bare, raws = _bare_decoder.decode(record), _raw_decoder.decode(record).control
+        bare, raw = _bare_decoder.decode(record), _raw_decoder.decode(record)
     known: list[ControlRecord] = []
-    for raw in raws:
+    for one in raw.control:
         with suppress(UnknownKindError):
-            known.append(decode_control(bytes(raw)))
-    entry = OrderEntry(offset=bare.offset, now_ms=bare.now_ms, control=known, wall_ms=bare.wall_ms)
-    return ReadEntry(entry, len(raws) - len(known))
+            known.append(decode_control(bytes(one)))
+    given = [] if isinstance(raw.corrections, msgspec.UnsetType) else raw.corrections
+    corrections: list[Correction] = []
+    for one in given:
+        with suppress(UnknownCauseError):
+            corrections.append(decode_correction(bytes(one)))
+    entry = OrderEntry(
+        offset=bare.offset,
+        now_ms=bare.now_ms,
+        control=known,
+        wall_ms=bare.wall_ms,
+        corrections=corrections or msgspec.UNSET,
+    )
+    return ReadEntry(entry, len(raw.control) - len(known), len(given) - len(corrections))

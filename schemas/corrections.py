@@ -11,12 +11,16 @@ from typing import Final
 
 import msgspec
 
+from schemas.events import ID_BYTES_MAX, TEXT_BYTES_MAX, TS_MS_MAX, TS_MS_MIN
 from schemas.identity import stable_id
 
 # A change of one counter, and of money in micros, by one correction.
 COUNT_MAX: Final = 10**9
 MICROS_MAX: Final = 10**15
 NOTE_CHARS_MAX: Final = 500
+# Texts by which a correction is found; others are those of an event's dimensions.
+_IDS: Final = ("correction_id", "org_id", "campaign_id", "event_id", "by")
+_DIMENSIONS: Final = ("creative_id", "channel", "country", "device")
 COUNTERS: Final = ("impressions", "clicks", "conversions", "leads", "spend_micros", "revenue_micros")
 
 
@@ -84,6 +88,12 @@ class Correction(msgspec.Struct, kw_only=True, omit_defaults=True):
             most = MICROS_MAX if name.endswith("_micros") else COUNT_MAX
             if abs(getattr(self, name)) > most:
                 raise ValueError(f"{name} changes by {getattr(self, name)}, more than {most}")
+        if not TS_MS_MIN <= self.ts_ms <= TS_MS_MAX:
+            raise ValueError(f"ts_ms is {self.ts_ms}, and not from {TS_MS_MIN} to {TS_MS_MAX} (2000 to 2100)")
+        for name in (*_IDS, *_DIMENSIONS):
+            longest = ID_BYTES_MAX if name in _IDS else TEXT_BYTES_MAX
+            if (length := len(getattr(self, name).encode())) > longest:
+                raise ValueError(f"{name} has {length} bytes, more than {longest}")
         if len(self.note) > NOTE_CHARS_MAX:
             raise ValueError(f"the note has {len(self.note)} characters, more than {NOTE_CHARS_MAX}")
 
@@ -121,9 +131,32 @@ def encode_correction(correction: Correction) -> bytes:
     return _encoder.encode(correction)
 
 
+class UnknownCauseError(ValueError):
+    """A correction for a cause, or of a grain, that this version does not know: a newer one wrote it."""
+
+
+class _Kind(msgspec.Struct):
+    cause: str
+    grain: str = Grain.MOMENT.value
+
+
+_kind_decoder = msgspec.json.Decoder(_Kind)
+
+
 def decode_correction(record: bytes) -> Correction:
-    """The correction in the bytes, checked; raises one of `schemas.unreadable.UNREADABLE` or ValueError."""
-    correction = _correction_decoder.decode(record)
+    """The correction in the bytes, checked.
+
+    Raises UnknownCauseError on one that only a newer version knows, and one of `schemas.unreadable.UNREADABLE`, which
+    that is, too, on anything else.
+    """
+    try:
+        correction = _correction_decoder.decode(record)
+    except msgspec.ValidationError:
+        kind = _kind_decoder.decode(record)
+        if kind.cause in frozenset(Cause) and kind.grain in frozenset(Grain):
+            raise
+        said = f"cause {kind.cause[:64]!r} and grain {kind.grain[:64]!r}"
+        raise UnknownCauseError(f"a correction with {said}, which this version does not know") from None
     correction.check()
     return correction
 

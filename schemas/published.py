@@ -14,6 +14,7 @@ import msgspec
 from schemas import topics
 from schemas.campaigns import Campaign
 from schemas.control import ControlRecord, OrderEntry
+from schemas.corrections import Applied, Correction
 from schemas.dead_letters import DeadLetter
 from schemas.decisions import CLASSES, Decision
 from schemas.events import (
@@ -45,6 +46,8 @@ RECORDS: Final[dict[str, Any]] = {
     topics.VERDICTS: Verdicts,
     topics.LIVE: LiveRecord,
     topics.RECEIPTS: Receipt,
+    topics.CORRECTIONS: Correction,
+    topics.CORRECTIONS_APPLIED: Applied,
 }
 # Topic: what it holds, and the key that its messages have on Kafka.
 _TOLD: Final = {
@@ -57,6 +60,8 @@ _TOLD: Final = {
     topics.VERDICTS: ("For each span of `events`, which were duplicates, late or dead.", None),
     topics.LIVE: ("Live rows for browsers and states of processes; losing one is harmless.", None),
     topics.RECEIPTS: ("What ad platforms answered to decisions.", None),
+    topics.CORRECTIONS: ("Changes of what was counted, with their cause.", "campaign_id"),
+    topics.CORRECTIONS_APPLIED: ("Corrections that came into force, and what became of each.", None),
 }
 # Only these take records from others; what another program writes elsewhere is left out or refused.
 _WRITTEN_BY_OTHERS: Final = (topics.EVENTS,)

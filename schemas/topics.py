@@ -24,10 +24,26 @@ VERDICTS: Final = "verdicts"
 LIVE: Final = "live"
 # What ad platforms answered to decisions.
 RECEIPTS: Final = "receipts"
+# Changes of what was counted: duplicates found late, refunds, invoices, notes. Partitioned by campaign_id, like events.
+CORRECTIONS: Final = "corrections"
+# Those that came into force, once each, as the flow says it.
+CORRECTIONS_APPLIED: Final = "corrections.applied"
 
-PARTITIONED_LIKE_EVENTS: Final = (EVENTS, ORDER)
-SINGLE_PARTITION: Final = (DEAD_LETTERS, CONTROL, DECISIONS, KPIS, VERDICTS, LIVE, RECEIPTS)
+PARTITIONED_LIKE_EVENTS: Final = (EVENTS, ORDER, CORRECTIONS)
+SINGLE_PARTITION: Final = (DEAD_LETTERS, CONTROL, DECISIONS, KPIS, VERDICTS, LIVE, RECEIPTS, CORRECTIONS_APPLIED)
 ALL: Final = PARTITIONED_LIKE_EVENTS + SINGLE_PARTITION
+# Days that these are kept at least, where there is room: few and small records, and money. What is corrected today may
+# be asked about when the platform's next invoices are here.
+KEPT_DAYS_MIN: Final = {CORRECTIONS: 90, CORRECTIONS_APPLIED: 90}
+
+
+def retention_of(topic: str, retention_ms: int) -> int:
+    """How long a topic's records are kept, in ms, where others are kept for `retention_ms`.
+
+    >>> retention_of("events", 1), retention_of("corrections", 1)
+    (1, 7776000000)
+    """
+    return max(retention_ms, KEPT_DAYS_MIN.get(topic, 0) * 86_400_000)
 
 
 def partition_of(key: str, partitions: int) -> int:

@@ -11,11 +11,34 @@ from ingest.local_log.disk import Disk
 from ingest.local_log.durable import DurableEnd, Head
 from ingest.local_log.segments import segments_in
 from ingest.local_log.writer import PartitionWriter
-from schemas.topics import CONTROL, DEAD_LETTERS, DECISIONS, EVENTS, KPIS, ORDER, RECEIPTS, VERDICTS
+from schemas.topics import (
+    CONTROL,
+    CORRECTIONS,
+    CORRECTIONS_APPLIED,
+    DEAD_LETTERS,
+    DECISIONS,
+    EVENTS,
+    KPIS,
+    ORDER,
+    RECEIPTS,
+    VERDICTS,
+)
 
 # What follows from a topic is cut before it: no verdict, window or order entry may speak of an event that the cut has
-# not, since other events will have those offsets. Live rows serve browsers that are connected now, and stay out.
-CUT_ORDER: Final = (RECEIPTS, DECISIONS, DEAD_LETTERS, KPIS, VERDICTS, ORDER, CONTROL, EVENTS)
+# not, since other events will have those offsets; nor may a correction. Live rows serve browsers that are connected
+# now, and stay out.
+CUT_ORDER: Final = (
+    RECEIPTS,
+    DECISIONS,
+    DEAD_LETTERS,
+    KPIS,
+    VERDICTS,
+    CORRECTIONS_APPLIED,
+    ORDER,
+    CONTROL,
+    CORRECTIONS,
+    EVENTS,
+)
 
 
 class FrozenFile(NamedTuple):

@@ -23,7 +23,7 @@ from ingest.local_log.reader import OutsideError, PartitionReader
 from ingest.local_log.upkeep import Sealed, compact, expired, remove, sealed_segments
 from ingest.local_log.writer import PartitionWriter
 from schemas.log import Chunk, LogCorruptError, LogUnavailableError, OffsetGoneError
-from schemas.topics import CONTROL, LIVE, PARTITIONED_LIKE_EVENTS
+from schemas.topics import CONTROL, LIVE, PARTITIONED_LIKE_EVENTS, retention_of
 
 SEGMENT_BYTES: Final = 64 * 2**20
 # Live rows serve browsers that are connected now; nobody reads older ones.
@@ -41,7 +41,7 @@ _NAME = re.compile(r"^[a-z][a-z0-9._-]{0,63}$")
 class LocalLog:
     """`schemas.log.Log` on files below `root`; any number of threads and processes may share them.
 
-    `partitions` counts those of `events` and `events.order`; it is fixed when the log is made, and ValueError is
+    `partitions` counts those of `events` and of topics like it; it is fixed when the log is made, and ValueError is
     raised for another number. Sealed segments go when they were last written `retention_ms` ago, or when those of
     their topic are larger on disk than its quota, else `retention_bytes` (None: kept); the look happens whenever a
     segment is begun. All file
@@ -168,7 +168,6 @@ class LocalLog:
 
     def enforce_retention(self, now_ms: int) -> int:
         """Remove segments that are too old or too many; how many there were. Active segments always stay."""
-        oldest_ms = 0 if self._retention_ms is None else now_ms - self._retention_ms
         by_topic: dict[str, list[Sealed]] = {}
         for folder in self._folders():
             by_topic.setdefault(folder.parent.name, []).extend(sealed_segments(self.disk, folder))
@@ -179,6 +178,8 @@ class LocalLog:
             elif topic in COMPACTED:
                 continue
             else:
+                kept_ms = self._kept_ms(topic)
+                oldest_ms = 0 if kept_ms is None else now_ms - kept_ms
                 found = expired(sealed, oldest_ms=oldest_ms, sealed_bytes_max=self._quota(topic) or 2**63)
             for segment in found:
                 gone.setdefault(segment.folder, []).append(segment.base)
@@ -196,7 +197,7 @@ class LocalLog:
         with _clear_errors(str(self.root)):
             return [
                 horizon(
-                    self.disk, topic, found, now_ms, quota_bytes=self._quota(topic), retention_ms=self._retention_ms
+                    self.disk, topic, found, now_ms, quota_bytes=self._quota(topic), retention_ms=self._kept_ms(topic)
                 )
                 for topic, found in folders.items()
             ]
@@ -259,6 +260,9 @@ class LocalLog:
         if size > max(self._compact_bytes, 2 * self._compacted.get(topic, 0)):
             begin = self.compact(topic)
             self._compacted[topic] = self.end(topic, 0) - begin
+
+    def _kept_ms(self, topic: str) -> int | None:
+        return None if self._retention_ms is None else retention_of(topic, self._retention_ms)
 
     def _quota(self, topic: str) -> int | None:
         return self._quotas.get(topic, self._retention_bytes)

@@ -13,11 +13,13 @@ from schemas import topics
 SHARES: Final = {
     topics.EVENTS: 58,
     topics.KPIS: 32,
-    topics.DEAD_LETTERS: 4,
+    topics.DEAD_LETTERS: 2,
     topics.VERDICTS: 2,
     topics.DECISIONS: 2,
     topics.ORDER: 1,
     topics.RECEIPTS: 1,
+    topics.CORRECTIONS: 1,
+    topics.CORRECTIONS_APPLIED: 1,
 }
 
 

@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource
 from ingest.kafka_log import KafkaLog
 from ingest.kafka_topics import MESSAGE_BYTES_MAX, ensure_topics, group_names
 from schemas.log import LogUnavailableError
-from schemas.topics import ALL, CONTROL, EVENTS, KPIS, LIVE
+from schemas.topics import ALL, CONTROL, CORRECTIONS, EVENTS, KPIS, LIVE
 from tests.support.kafka import Broker
 from tests.support.logs import all_records
 
@@ -66,15 +66,19 @@ def test_a_topic_that_is_missing_says_how_to_make_it(kafka_bootstrap: str, kafka
     log.close()
 
 
+CONFIGURED = (EVENTS, CONTROL, LIVE, CORRECTIONS)
+
+
 def test_topics_are_made_once_with_their_settings(kafka_bootstrap: str, kafka_prefix: str) -> None:
     assert ensure_topics(kafka_bootstrap, 3, prefix=kafka_prefix) == [kafka_prefix + topic for topic in ALL]
     assert ensure_topics(kafka_bootstrap, 3, prefix=kafka_prefix) == []
     admin = AdminClient({"bootstrap.servers": kafka_bootstrap})
-    resources = [ConfigResource(ConfigResource.Type.TOPIC, kafka_prefix + topic) for topic in (EVENTS, CONTROL, LIVE)]
+    resources = [ConfigResource(ConfigResource.Type.TOPIC, kafka_prefix + topic) for topic in CONFIGURED]
     described = {resource.name: future.result() for resource, future in admin.describe_configs(resources).items()}
     policies = {name.removeprefix(kafka_prefix): found["cleanup.policy"].value for name, found in described.items()}
-    assert policies == {EVENTS: "delete", CONTROL: "compact", LIVE: "delete"}
+    assert policies == {EVENTS: "delete", CONTROL: "compact", LIVE: "delete", CORRECTIONS: "delete"}
     assert int(described[kafka_prefix + LIVE]["retention.ms"].value) == 600_000
+    assert int(described[kafka_prefix + CORRECTIONS]["retention.ms"].value) == 90 * 86_400_000
 
 
 def test_another_number_of_partitions_is_refused_with_the_mend(kafka_bootstrap: str, kafka_prefix: str) -> None:

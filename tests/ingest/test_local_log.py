@@ -17,7 +17,7 @@ from ingest.local_log import LocalLog
 from ingest.local_log.blocks import HEADER_BYTES, cut, encode_append
 from ingest.local_log.log import LIVE_RETENTION_MS
 from schemas.log import LogUnavailableError, OffsetGoneError
-from schemas.topics import CONTROL, DECISIONS, EVENTS, LIVE
+from schemas.topics import CONTROL, CORRECTIONS, DECISIONS, EVENTS, LIVE
 from tests.support.logs import LogPlace, all_records, start_appender
 
 SEGMENT_BYTES = 1_000
@@ -207,6 +207,17 @@ def test_retention_keeps_campaign_definitions_for_ever_and_live_rows_for_minutes
     newest_ms = max(path.stat().st_mtime_ns for path in segments(tmp_path, LIVE)) // 1_000_000
     small_log(tmp_path, retention_ms=1, retention_bytes=1).enforce_retention(newest_ms + LIVE_RETENTION_MS + 60_000)
     assert (log.begin(CONTROL, 0), log.begin(LIVE, 0)) == (0, 4_000)
+
+
+def test_corrections_are_kept_for_90_days_at_least(tmp_path: Path, log: LocalLog) -> None:
+    for topic in (EVENTS, CORRECTIONS):
+        fill(log, topic, 45)
+    newest_ms = max(path.stat().st_mtime_ns for path in segments(tmp_path, CORRECTIONS)) // 1_000_000
+    small = small_log(tmp_path, retention_ms=7 * 86_400_000)
+    small.enforce_retention(newest_ms + 89 * 86_400_000)
+    assert (log.begin(EVENTS, 0), log.begin(CORRECTIONS, 0)) == (4_000, 0)
+    small.enforce_retention(newest_ms + 91 * 86_400_000)
+    assert log.begin(CORRECTIONS, 0) == 4_000
 
 
 def test_beginning_a_segment_enforces_retention(tmp_path: Path) -> None:
