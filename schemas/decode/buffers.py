@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from schemas.decode.columns import Rows, Source
 from schemas.decode.keys import SPANS
 from schemas.decode.scan import count_newlines
-from schemas.decode.words import HIGHS, ZERO
+from schemas.decode.tables import require_padding
+from schemas.decode.words import HIGHS, LOADED_PAST, ZERO
 
-# Loads reach at most this far past what they use.
+# Bytes behind a text that loads may reach.
 PADDING: Final = 32
+require_padding(PADDING, LOADED_PAST, "PADDING in schemas/decode/buffers.py")
 
 
 def address(array: NDArray[np.generic]) -> int:

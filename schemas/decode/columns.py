@@ -28,6 +28,7 @@ from schemas.decode.keys import (
 from schemas.decode.memory import get, put, put8, put32, put_word
 from schemas.decode.scan import UNSURE, newline_after, scan_line, skip_blank
 from schemas.decode.words import (
+    LOADED_PAST,
     SEED_ADDRESS,
     SEED_DEVICE,
     SEED_EVENT,
@@ -230,11 +231,11 @@ def _campaign_hash(org: np.uint64, address: int, length: int) -> np.uint64:
 @lru_cache(maxsize=1_024)
 def organisation_hash(org_id: str) -> np.uint64:
     """The hash that stands for an organisation in the hashes of its events."""
-    text = np.frombuffer(org_id.encode() + bytes(16), np.uint8)
-    return U64(_text_hash(text.ctypes.data, len(text) - 16))
+    text = np.frombuffer(org_id.encode() + bytes(LOADED_PAST), np.uint8)
+    return U64(_text_hash(text.ctypes.data, len(text) - LOADED_PAST))
 
 
 def campaign_hash(org_id: str, campaign_id: str) -> np.uint64:
     """The hash that stands for a campaign in the hashes of its series."""
-    text = np.frombuffer(campaign_id.encode() + bytes(16), np.uint8)
-    return U64(_campaign_hash(organisation_hash(org_id), text.ctypes.data, len(text) - 16))
+    text = np.frombuffer(campaign_id.encode() + bytes(LOADED_PAST), np.uint8)
+    return U64(_campaign_hash(organisation_hash(org_id), text.ctypes.data, len(text) - LOADED_PAST))

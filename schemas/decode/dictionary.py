@@ -13,11 +13,12 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.batch import CAMPAIGNS, ORGANISATIONS, SERIES
+from schemas.batch import CAMPAIGNS, DIMENSIONS, ORGANISATIONS, SERIES, TEXT_PADDING
 from schemas.decode.kernel import inlined, kernel
-from schemas.decode.keys import CAMPAIGN_ID, CHANNEL, LENGTHS, SPAN_FIELDS
+from schemas.decode.keys import CAMPAIGN_ID, CHANNEL, LENGTH_MAX, LENGTHS, SPAN_FIELDS
 from schemas.decode.memory import get, get32, load, load32, put, put32, store, store32
-from schemas.decode.words import U64, mix, place_of, same_text, signed
+from schemas.decode.tables import require, require_lengths, require_padding
+from schemas.decode.words import LOADED_PAST, U64, mix, place_of, same_text, signed
 
 # Places in `marks`.
 SERIES_END, CAMPAIGNS_END, ORGANISATIONS_END, TEXT_END = 0, 1, 2, 3
@@ -25,25 +26,31 @@ _CREATIVE_ID: Final = SPAN_FIELDS.index("creative_id")
 _COUNTRY: Final = SPAN_FIELDS.index("country")
 _DEVICE: Final = SPAN_FIELDS.index("device")
 _DIMENSIONS: Final = (_CREATIVE_ID, CHANNEL, _COUNTRY, _DEVICE)
+_LENGTH_BITS: Final = 64 // DIMENSIONS
+require(len(_DIMENSIONS) == DIMENSIONS, f"DIMENSIONS of schemas/batch.py is {DIMENSIONS}, the scanner has _DIMENSIONS")
+require_lengths({SPAN_FIELDS[field]: LENGTH_MAX[field] for field in _DIMENSIONS}, _LENGTH_BITS)
+require_padding(TEXT_PADDING, LOADED_PAST, "TEXT_PADDING in schemas/batch.py")
 
 
-def _at(row: np.dtype[np.void], field: str) -> int:
-    """Where a field is within its row."""
+def _at(row: np.dtype[np.void], field: str, size: int = 8) -> int:
+    """Where a field is within its row; kernels read and write so many bytes of it."""
     assert row.fields is not None
-    return row.fields[field][1]
+    kind, place = row.fields[field][:2]
+    require(kind.itemsize == size, f"{field} of {row.names} has {kind.itemsize} bytes, kernels write {size}")
+    return place
 
 
 _SERIES_BYTES: Final = SERIES.itemsize
 _SERIES_HASH: Final = _at(SERIES, "hash")
 _SERIES_LENGTHS: Final = _at(SERIES, "lengths")
 _SERIES_START: Final = _at(SERIES, "start")
-_SERIES_CAMPAIGN: Final = _at(SERIES, "campaign")
-_SERIES_TOTAL: Final = _at(SERIES, "total")
+_SERIES_CAMPAIGN: Final = _at(SERIES, "campaign", 4)
+_SERIES_TOTAL: Final = _at(SERIES, "total", 4)
 _CAMPAIGN_BYTES: Final = CAMPAIGNS.itemsize
 _CAMPAIGN_HASH: Final = _at(CAMPAIGNS, "hash")
 _CAMPAIGN_START: Final = _at(CAMPAIGNS, "start")
-_CAMPAIGN_ORGANISATION: Final = _at(CAMPAIGNS, "organisation")
-_CAMPAIGN_LENGTH: Final = _at(CAMPAIGNS, "length")
+_CAMPAIGN_ORGANISATION: Final = _at(CAMPAIGNS, "organisation", 4)
+_CAMPAIGN_LENGTH: Final = _at(CAMPAIGNS, "length", 4)
 _ORGANISATION_BYTES: Final = ORGANISATIONS.itemsize
 _ORGANISATION_HASH: Final = _at(ORGANISATIONS, "hash")
 _ORGANISATION_START: Final = _at(ORGANISATIONS, "start")
@@ -180,7 +187,7 @@ def _put_series(base: int, line: int, series: np.uint64, campaign: int, row: int
     lengths = U64(0)
     for place in range(len(_DIMENSIONS)):
         length = get(line, LENGTHS + _DIMENSIONS[place])
-        lengths |= U64(length) << U64(16 * place)
+        lengths |= U64(length) << U64(_LENGTH_BITS * place)
         _append_text(base + get(line, _DIMENSIONS[place]), length, d)
     store(row, _SERIES_LENGTHS, lengths)
     store32(row, _SERIES_TOTAL, get(d.marks, TEXT_END) - begin)

@@ -8,9 +8,31 @@ import numpy as np
 
 from schemas.decode.kernel import inlined
 from schemas.decode.memory import load
-from schemas.decode.rows import is_identifier
+from schemas.decode.rows import CHECKS, is_identifier
+from schemas.decode.tables import (
+    NAME_BYTES_MAX,
+    key_table,
+    listed_words,
+    require_codes,
+    require_fields,
+    require_numbers,
+    require_order,
+    require_pattern,
+    word_of,
+)
 from schemas.decode.words import HIGHS, ONES, U64, ZERO, keep
-from schemas.events import CHANNELS, ID_BYTES_MAX, PLATFORMS, TEXT_BYTES_MAX, TEXT_FIELDS
+from schemas.events import (
+    CHANNELS,
+    EVENT_ID_PATTERN,
+    ID_BYTES_MAX,
+    MICROS_MAX,
+    PLATFORMS,
+    TEXT_BYTES_MAX,
+    TEXT_FIELDS,
+    TS_MS_MAX,
+    TS_MS_MIN,
+    EventType,
+)
 
 # Codes of fields: places in `starts` and `lengths`, then those with a value in `numbers`.
 SPAN_FIELDS: Final = (*TEXT_FIELDS, "event_id", "org_id", "campaign_id")
@@ -32,58 +54,45 @@ _KEYS: Final = (*SPAN_FIELDS, "type", "ts", "cost_micros", "revenue_micros", "le
 LENGTHS: Final = UNKNOWN + 1
 LINE_WORDS: Final = LENGTHS + SPANS
 
+# Digits of a number that the scanner reads: any so long fits 64 bits.
+DIGITS_MAX: Final = 18
+
 LENGTH_MAX: Final = tuple(
     ID_BYTES_MAX if field in ("org_id", "campaign_id") or is_identifier(field) else TEXT_BYTES_MAX
     for field in SPAN_FIELDS
 )
 
+require_order((*range(SPANS), TYPE, TS, COST, REVENUE, LEAD, UNKNOWN))
+require_fields(_KEYS, CHECKS)
+require_numbers((TS_MS_MIN, TS_MS_MAX), MICROS_MAX, DIGITS_MAX)
+
 _CASE_BITS: Final = ONES * U64(0x20)
 _LETTERS_A: Final = ONES * U64(0x61)
+# What an event id may have besides letters: ranges of bytes, which `is_event_id` knows by heart.
+_ID_RANGES: Final = ((0x2D, 0x2E), (0x30, 0x3A), (0x5F, 0x5F))
+EVENT_ID_BYTES_MAX: Final = 64
+require_pattern(EVENT_ID_PATTERN, _ID_RANGES, EVENT_ID_BYTES_MAX)
 
+NULL: Final = U64(word_of("null"))
+TRUE: Final = U64(word_of("true"))
+FALS: Final = U64(word_of("fals"))
 
-def _word(text: str, at: int = 0) -> np.uint64:
-    return U64(int.from_bytes(text.encode()[at : at + 8], "little"))
+_TYPE_CODES: Final = {kind.wire: kind.value for kind in EventType}
+require_codes(_TYPE_CODES)
+# Row 0 has the event types, the others what these fields may be.
+_LISTS: Final = listed_words({"type": tuple(_TYPE_CODES), "channel": CHANNELS, "platform": PLATFORMS})
+_CODES: Final = np.array([*_TYPE_CODES.values()], np.int64)
+_TYPES: Final = len(_CODES)
 
-
-NULL: Final = _word("null")
-TRUE: Final = _word("true")
-FALS: Final = _word("fals")
-_IMPRESSION: Final = _word("impression")
-_CONVERSION: Final = _word("conversion")
-_ON: Final = _word("on")
-_CLICK: Final = _word("click")
-_LEAD_WORD: Final = _word("lead")
-# Every channel and platform is at most eight bytes long; row 0 has the channels.
-_LISTED: Final = np.zeros((2, max(len(CHANNELS), len(PLATFORMS))), np.uint64)
-_LISTED[0, : len(CHANNELS)] = [_word(name) for name in CHANNELS]
-_LISTED[1, : len(PLATFORMS)] = [_word(name) for name in PLATFORMS]
-
-# Keys differ in their first eight bytes; a multiplication spreads those over _SLOTS places without collision.
-_SLOT_BITS: Final = 7
-_SLOT_SHIFT: Final = U64(64 - _SLOT_BITS)
-
-
-def _slot_of(first: int, multiplier: int) -> int:
-    return (first * multiplier & 0xFFFFFFFFFFFFFFFF) >> (64 - _SLOT_BITS)
-
-
-def _multiplier() -> int:
-    firsts = [int(_word(key)) for key in _KEYS]
-    candidate = 0x9E3779B97F4A7C15
-    while len({_slot_of(first, candidate) for first in firsts}) < len(firsts):
-        candidate = (candidate * 6364136223846793005 + 1442695040888963407) & 0xFFFFFFFFFFFFFFFF | 1
-    return candidate
-
-
-_MULTIPLIER: Final = U64(_multiplier())
-_SLOT_FIRST: Final = np.zeros(1 << _SLOT_BITS, np.uint64)
-_SLOT_REST: Final = np.zeros(1 << _SLOT_BITS, np.uint64)
-_SLOT_LENGTH: Final = np.full(1 << _SLOT_BITS, -1, np.int64)
-_SLOT_FIELD: Final = np.zeros(1 << _SLOT_BITS, np.int64)
-for _code, _key in enumerate(_KEYS):
-    _slot = _slot_of(int(_word(_key)), int(_MULTIPLIER))
-    _SLOT_FIRST[_slot], _SLOT_REST[_slot] = _word(_key), _word(_key, 8)
-    _SLOT_LENGTH[_slot], _SLOT_FIELD[_slot] = len(_key), _code
+# Keys differ in their first eight bytes; a multiplication spreads those over so many places without collision.
+SLOT_BITS: Final = 7
+_TABLE: Final = key_table(_KEYS, SLOT_BITS)
+_MULTIPLIER: Final = _TABLE.multiplier
+_SLOT_SHIFT: Final = _TABLE.shift
+_SLOT_FIRST: Final = _TABLE.first
+_SLOT_REST: Final = _TABLE.rest
+_SLOT_LENGTH: Final = _TABLE.length
+_SLOT_CODE: Final = _TABLE.code
 
 
 @inlined
@@ -95,7 +104,7 @@ def field_of(base: int, at: int, length: int) -> int:
         return UNKNOWN
     if length > 8 and _SLOT_REST[slot] != keep(load(base, at + 8), length - 8):
         return UNKNOWN
-    return _SLOT_FIELD[slot]  # type: ignore[no-any-return]
+    return _SLOT_CODE[slot]  # type: ignore[no-any-return]
 
 
 @inlined
@@ -107,7 +116,7 @@ def _between(word: np.uint64, low: int, high: int) -> np.uint64:
 @inlined
 def is_event_id(base: int, at: int, length: int) -> bool:
     """Whether the bytes are 1 to 64 of A-Z a-z 0-9 _ . : -"""
-    if length < 1 or length > 64:
+    if length < 1 or length > EVENT_ID_BYTES_MAX:
         return False
     wrong = ZERO
     while length > 0:
@@ -115,8 +124,9 @@ def is_event_id(base: int, at: int, length: int) -> bool:
         if length < 8:
             word = keep(word, length) | (_LETTERS_A << U64(8 * length))
         letters = _between((word & ~HIGHS) | _CASE_BITS, 0x61, 0x7A)
-        others = _between(word & ~HIGHS, 0x2D, 0x2E) | _between(word & ~HIGHS, 0x30, 0x3A)
-        others |= _between(word & ~HIGHS, 0x5F, 0x5F)
+        others = ZERO
+        for low, high in _ID_RANGES:
+            others |= _between(word & ~HIGHS, low, high)
         wrong |= (~(letters | others) | word) & HIGHS
         at += 8
         length -= 8
@@ -124,28 +134,32 @@ def is_event_id(base: int, at: int, length: int) -> bool:
 
 
 @inlined
+def _rest(base: int, at: int, length: int) -> np.uint64:
+    """The second word of a text of at most two."""
+    return keep(load(base, at + 8), length - 8) if length > 8 else ZERO
+
+
+@inlined
 def type_code(base: int, at: int, length: int) -> int:
     """Code of an event type, 0 for none."""
-    word = keep(load(base, at), length)
-    if length == 10 and keep(load(base, at + 8), 2) == _ON:
-        if word == _IMPRESSION:
-            return 1
-        return 3 if word == _CONVERSION else 0
-    if length == 5 and word == _CLICK:
-        return 2
-    return 4 if length == 4 and word == _LEAD_WORD else 0
+    if length > NAME_BYTES_MAX:
+        return 0
+    first, rest = keep(load(base, at), length), _rest(base, at, length)
+    code = 0
+    for place in range(_TYPES):
+        if _LISTS[0, place, 0] == first and _LISTS[0, place, 1] == rest:
+            code = _CODES[place]
+    return code
 
 
 @inlined
 def is_listed(base: int, at: int, length: int, field: int) -> bool:
     """Whether a channel or platform is one of those there are, or empty."""
-    if length == 0:
-        return True
-    if length > 8:
+    if length > NAME_BYTES_MAX:
         return False
-    word = keep(load(base, at), length)
-    row = 0 if field == CHANNEL else 1
-    found = False
-    for place in range(_LISTED.shape[1]):
-        found |= word == _LISTED[row, place]
+    first, rest = keep(load(base, at), length), _rest(base, at, length)
+    row = 1 if field == CHANNEL else 2
+    found = length == 0
+    for place in range(_LISTS.shape[1]):
+        found |= (_LISTS[row, place, 0] == first) & (_LISTS[row, place, 1] == rest)
     return found

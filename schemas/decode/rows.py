@@ -162,7 +162,8 @@ def _check_of(field: str) -> _Check:
     return _identifier if is_identifier(field) else _text
 
 
-_CHECKS: Final[dict[str, _Check]] = {
+# Every field that is known, `lead` among them, and what it must be.
+CHECKS: Final[dict[str, _Check]] = {
     "event_id": _event_id,
     "type": _type,
     "ts": _instant,
@@ -220,7 +221,7 @@ def decode_row(raw: bytes, *, now_ms: int, org_id: str | None = None) -> Event |
         return row
     lead = row.get("lead")
     event: dict[str, Any] = {}
-    for field, check in _CHECKS.items():
+    for field, check in CHECKS.items():
         value = check(field, row.pop(field, None))
         if isinstance(value, Refused):
             return value
@@ -252,7 +253,7 @@ def encode_event(event: Event) -> bytes:
     >>> encode_event(Event(event_id="e1", type="click", ts=946684800000, campaign_id="c"))
     b'{"event_id":"e1","type":"click","ts":946684800000,"org_id":"default","campaign_id":"c"}'
     """
-    row: dict[str, Any] = {field: value for field in _CHECKS if (value := getattr(event, field)) not in (None, 0)}
+    row: dict[str, Any] = {field: value for field in CHECKS if (value := getattr(event, field)) not in (None, 0)}
     extra = event.extra or {}
     if event.lead is not None:
         row["lead"] = {**msgspec.to_builtins(event.lead), **extra.get("lead", {})}

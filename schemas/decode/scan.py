@@ -14,6 +14,7 @@ from schemas.decode.instants import scan_instant
 from schemas.decode.kernel import inlined, kernel
 from schemas.decode.keys import (
     CHANNEL,
+    DIGITS_MAX,
     EVENT_ID,
     FALS,
     LEAD,
@@ -139,16 +140,16 @@ def _scan_string(
 
 @inlined
 def _scan_digits(base: int, at: int, field: int, line: int) -> int:
-    """Read an unsigned integer of at most 18 digits, the field's value; the place behind it, or UNSURE."""
+    """Read an unsigned integer of at most DIGITS_MAX digits, the field's value; the place behind it, or UNSURE."""
     start = at
     value = 0
     digit = load_byte(base, at) - 48
     leading_zero = digit == 0
-    while 0 <= digit <= 9 and at - start <= 18:
+    while 0 <= digit <= 9 and at - start <= DIGITS_MAX:
         value = 10 * value + digit
         at += 1
         digit = load_byte(base, at) - 48
-    if at == start or at - start > 18 or (leading_zero and at - start > 1):
+    if at == start or at - start > DIGITS_MAX or (leading_zero and at - start > 1):
         return UNSURE
     if field == UNKNOWN:
         return at
@@ -212,8 +213,11 @@ def scan_line(
         return UNSURE
     while True:
         at = skip_blank(base, at + 1)
+        # Not beyond the line where no key begins: behind a newline may be the end of the memory.
+        if load_byte(base, at) != _QUOTE:
+            return UNSURE
         end = _string_end(base, at + 1, refused)
-        if load_byte(base, at) != _QUOTE or end == UNSURE:
+        if end == UNSURE:
             return UNSURE
         field = field_of(base, at + 1, end - at - 1)
         at = skip_blank(base, end + 1)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from schemas.batch import TEXT_PADDING, SeriesColumns
 from schemas.decode.buffers import address
 from schemas.decode.dictionary import Dictionary, put_codes
+from schemas.decode.tables import require
 from schemas.decode.words import SPREAD
 from schemas.events import ID_BYTES_MAX
 
@@ -52,6 +53,8 @@ class SeriesTable:
     def __init__(
         self, series_max: int = SERIES_MAX, text_bytes_max: int = ARENA_BYTES_MAX, spread: np.uint64 = SPREAD
     ) -> None:
+        require(0 < series_max < 2**31, f"{series_max} series do not fit codes of 32 bits")
+        require(int(spread) % 2 == 1, f"spread {int(spread):#x} must be odd, so that no bit of a hash is lost")
         self._spread = spread
         self._series_max = series_max
         self._text_bytes_max = text_bytes_max

@@ -1,7 +1,7 @@
 """Eight bytes at a time: searches within a word, and the hash of events' fields.
 
-Functions take an address and offsets into memory that the caller keeps alive. Loads may read up to 16 bytes past the
-last byte they use: the caller sees to it that they are there.
+Functions take an address and offsets into memory that the caller keeps alive. Loads may read up to LOADED_PAST bytes
+past the last byte they use: the caller sees to it that they are there.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from numba.extending import intrinsic
 
 from schemas.decode.kernel import inlined
 from schemas.decode.memory import load
+from schemas.decode.tables import require_secrets
 
 U64 = np.uint64
+LOADED_PAST: Final = 16
 
 ONES: Final = U64(0x0101010101010101)
 HIGHS: Final = U64(0x8080808080808080)
@@ -35,6 +37,10 @@ SEED_FIELD: Final = U64(0x8EBC6AF09C88C6E3)
 SEED_USER: Final = U64(0x589965CC75374CC3)
 SEED_DEVICE: Final = U64(0x1D8E4E27C47D124F)
 SEED_ADDRESS: Final = U64(0xEB44ACCAB455D165)
+require_secrets(
+    [int(_SECRET_A), int(_SECRET_B), int(_SECRET_C)],
+    [int(seed) for seed in (SEED_EVENT, SEED_FIELD, SEED_USER, SEED_DEVICE, SEED_ADDRESS)],
+)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
