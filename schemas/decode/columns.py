@@ -107,10 +107,12 @@ def _is_event(base: int, line: int, terms: Terms) -> bool:
         return False
     if get(line, LENGTHS + CAMPAIGN_ID) == 0 and kind != _LEAD:
         return False
-    if terms.org_length > 0 and get(line, LENGTHS + ORG_ID) > 0:
-        same_length = get(line, LENGTHS + ORG_ID) == terms.org_length
-        return same_length and same_text(base + get(line, ORG_ID), terms.org_address, terms.org_length)
-    return not (terms.keep_extra and get(line, UNKNOWN) > 0)
+    if terms.keep_extra and get(line, UNKNOWN) > 0:
+        return False
+    named = get(line, LENGTHS + ORG_ID)
+    if terms.org_length == 0 or named == 0:
+        return True
+    return named == terms.org_length and same_text(base + get(line, ORG_ID), terms.org_address, named)
 
 
 @inlined

@@ -152,7 +152,7 @@ def test_the_collector_refuses_an_event_of_another_organisation() -> None:
     assert (found.reason, found.field) == (Reject.WRONG_ORGANISATION, "org_id")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(lines)
 def test_an_event_written_canonically_reads_as_the_same_event(raw: bytes) -> None:
     event = row(raw)
