@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from schemas import topics
 from schemas.log import Log, LogUnavailableError, OffsetGoneError
+from schemas.zones import zone_of
 
 Key = tuple[str, str]
 WIDTHS_MS = {"10s": 10_000, "1m": 60_000, "1h": 3_600_000}
@@ -125,12 +125,12 @@ def judgements(log: Log) -> dict[int, Judgement]:
 
 
 def local_midnight_ms(zone: str, day: date) -> int:
-    return round(datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone)).timestamp() * 1_000)
+    return round(datetime(day.year, day.month, day.day, tzinfo=zone_of(zone)).timestamp() * 1_000)
 
 
 def day_of(zone: str, ts_ms: int) -> tuple[int, int]:
     """Start and end of the local day of an instant."""
-    day = datetime.fromtimestamp(ts_ms / 1_000, UTC).astimezone(ZoneInfo(zone)).date()
+    day = datetime.fromtimestamp(ts_ms / 1_000, UTC).astimezone(zone_of(zone)).date()
     return local_midnight_ms(zone, day), local_midnight_ms(zone, day + timedelta(days=1))
 
 

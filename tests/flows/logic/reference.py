@@ -6,9 +6,9 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from schemas.control import CampaignRecord
+from schemas.zones import zone_of
 from tests.flows.logic.stream import Ev, Item, Tick
 
 LATENESS_MS = 600_000
@@ -16,11 +16,11 @@ WIDTHS = {"10s": 10_000, "1m": 60_000, "1h": 3_600_000}
 
 
 def local_date(zone: str, ts_ms: int) -> date:
-    return datetime.fromtimestamp(ts_ms / 1_000, UTC).astimezone(ZoneInfo(zone)).date()
+    return datetime.fromtimestamp(ts_ms / 1_000, UTC).astimezone(zone_of(zone)).date()
 
 
 def midnight_ms(zone: str, day: date) -> int:
-    return round(datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone)).timestamp() * 1_000)
+    return round(datetime(day.year, day.month, day.day, tzinfo=zone_of(zone)).timestamp() * 1_000)
 
 
 @dataclass

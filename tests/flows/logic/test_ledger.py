@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.decisions import Decision, named
+from schemas.zones import zone_of
 from tests.flows.logic.stream import Ev, Flow, Item, Tick, definition, override, steps_of
 
-BERLIN = ZoneInfo("Europe/Berlin")
+BERLIN = zone_of("Europe/Berlin")
 
 
 def berlin(*parts: int) -> int:
@@ -183,7 +183,7 @@ def test_a_new_time_zone_holds_from_the_end_of_the_local_day() -> None:
     assert resume.effective_ms == berlin(2026, 4, 16)
     # The day between has 30 hours: from midnight in Berlin to the second midnight in New York is 54, to the first 6.
     bounds = [row.budgets[0].period_end_ms for o in flow.outputs for row in o.live if row.version == 2]
-    midnight = datetime(2026, 4, 17, tzinfo=ZoneInfo("America/New_York"))
+    midnight = datetime(2026, 4, 17, tzinfo=zone_of("America/New_York"))
     assert bounds[-1] is not None
     assert round(midnight.timestamp() * 1_000) in bounds
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo, _zoneinfo, available_timezones  # type: ignore[attr-defined]
+from zoneinfo import _zoneinfo, available_timezones  # type: ignore[attr-defined]
 
 import pytest
 from hypothesis import given, settings
@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 from flows.logic.periods import day_bounds, day_from, week_bounds, week_from
 from schemas.events import TS_MS_MAX, TS_MS_MIN
+from schemas.zones import zone_of
 
 HOUR_MS = 3_600_000
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Africa/Cairo", "America/Havana", "Asia/Kathmandu"]
 
 
 def at(zone: str, *parts: int) -> int:
-    return round(datetime(*parts, tzinfo=ZoneInfo(zone)).timestamp() * 1_000)  # type: ignore[misc, arg-type]
+    return round(datetime(*parts, tzinfo=zone_of(zone)).timestamp() * 1_000)  # type: ignore[misc, arg-type]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,7 @@ def test_every_instant_is_in_its_day_and_week_and_days_join(zone: str, ts_ms: in
     monday, next_monday = week_bounds(zone, ts_ms)
     assert monday <= start < next_monday
     assert week_bounds(zone, next_monday)[0] == next_monday == week_from(zone, monday)
-    assert datetime.fromtimestamp(monday // 1_000, UTC).astimezone(ZoneInfo(zone)).weekday() == 0
+    assert datetime.fromtimestamp(monday // 1_000, UTC).astimezone(zone_of(zone)).weekday() == 0
 
 
 @settings(max_examples=100, deadline=None)
