@@ -24,6 +24,7 @@ _REASONS: Final = {
     Reason.NEXT_PERIOD: "a new budget period began",
     Reason.BUDGET_RAISED: "the budget was raised",
     Reason.IN_FLIGHT_SETTLED: "spend that was under way has come in, and the budget has room",
+    Reason.SPEND_CORRECTED: "spend was taken back, and the budget has room",
     Reason.NOT_STARTED: "the campaign has not started yet",
     Reason.ENDED: "the campaign's end has come",
     Reason.STARTED: "the campaign's start has come",
@@ -70,7 +71,8 @@ def explain(decision: Decision) -> str:
         for e in decision.expected
     ]
     if decision.cause_event is not None:
-        lines.append(f"  tipped by event {decision.cause_event}")
+        what = "" if decision.cause_event.startswith("corrections/") else "event "
+        lines.append(f"  tipped by {what}{decision.cause_event}")
     if decision.undo is not None:
         undo = named(decision.undo)
         back = ", ".join(f"{name} {_shown(name, value)}" for name, value in undo.get("after", {}).items())

@@ -41,6 +41,8 @@ class Meter:
         self._kept_bytes: dict[tuple[str, int], int] = {}
         self.positions: dict[int, Position] = {}
         self.folded_names: Tally[str] = Tally()
+        # Corrections by what became of them.
+        self.corrections: Tally[str] = Tally()
         self._declare_input()
         self._declare_output()
 
@@ -85,6 +87,9 @@ class Meter:
         # Campaigns and series beyond an organisation's bounds, counted under `~other`: a flood of made-up names. Some
         # organisations by name, at most FOLDED_ORGS_MAX a shard.
         self._folded = Counter("penstock_flow_folded", "Names counted under ~other", ["org"], registry=r)
+        # Corrections: `applied` (`late` among them: in windows that are closed), `refused`, `again` (known by their id)
+        # and `foreign` (in a partition that is not their campaign's, left out).
+        self._corrections = Counter("penstock_flow_corrections", "Corrections", ["outcome"], registry=r)
         # From the end of an epoch's input until the next epoch's first read: outputs durable, snapshot written.
         self._epoch = Histogram(
             "penstock_flow_epoch_close_seconds",
@@ -134,6 +139,12 @@ class Meter:
         for org_id, count in names.items():
             self.folded_names[org_id] += count
             self._folded.labels(org_id).inc(count)
+
+    def corrected(self, outcome: str, count: int = 1) -> None:
+        """So many corrections came to this."""
+        if count:
+            self.corrections[outcome] += count
+            self._corrections.labels(outcome).inc(count)
 
     def epoch_closed(self, seconds: float) -> None:
         """An epoch was closed within so many seconds."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec import UNSET
 
@@ -19,6 +19,7 @@ from schemas.control import (
     encode_order,
     read_order,
 )
+from schemas.corrections import Correction
 from schemas.log import Log, OffsetGoneError
 from schemas.topics import CONTROL, ORDER, partition_of
 from schemas.unreadable import UNREADABLE
@@ -28,6 +29,8 @@ _READ_BYTES: Final = 256 * 1024
 _CONTROL_READ_BYTES: Final = 1024 * 1024
 # Control records of one entry; more go into further entries at the same place, so that no entry outgrows a message.
 ENTRY_CONTROL_BYTES_MAX: Final = 256 * 1024
+# Looking for control records costs a read; a campaign change may take this long to be seen.
+CONTROL_POLL_S: Final = 0.02
 # Reading `control` to its end: how long the log may take to hand over what it says is there.
 _CONTROL_END_S: Final = 2.0
 
@@ -106,6 +109,7 @@ class ControlReader:
         # Versions that entries of the journal brought already; reading `control` again must not journal them twice.
         self._followed: dict[str, int] = {}
         self.unreadable = 0
+        self._due_s = 0.0
         # Where the first record stands of a kind that only a newer version knows.
         self._unknown_at: int | None = None
 
@@ -126,9 +130,18 @@ class ControlReader:
         for record in records:
             self._followed[record.key] = max(record.version, self._followed.get(record.key, 0))
 
-    def arrived(self) -> tuple[list[ControlRecord], int]:
-        """New records without waiting, and the offset behind them; the reader stays where it is until `advance`."""
-        return self._read_from(self.offset, 0.0)
+    def arrived(self, now_s: float, is_due: bool) -> tuple[list[ControlRecord], int]:
+        """New records without waiting, and the offset behind them; the reader stays where it is until `advance`.
+
+        Where none `is_due` it looks only now and then, and goes on behind records of campaigns of other partitions.
+        """
+        if now_s < self._due_s and not is_due:
+            return [], self.offset
+        self._due_s = now_s + CONTROL_POLL_S
+        found, behind = self._read_from(self.offset, 0.0)
+        if not found and behind != self.offset:
+            self.advance(behind)
+        return found, behind
 
     def to_end(self) -> tuple[list[ControlRecord], int]:
         """Every record up to the end of the topic as it is now, and the offset behind them."""
@@ -183,11 +196,24 @@ class ControlReader:
         return is_home and record.version > self._followed.get(record.key, -1)
 
 
-def entries_of(offset: int, now_ms: int, control: Sequence[ControlRecord], wall_ms: int = 0) -> list[bytes]:
-    """The encoded entries that bring `control` into force before event `offset`.
+class Arrived(NamedTuple):
+    """Corrections for an entry, and the offset in their topic behind them."""
+
+    corrections: list[Correction]
+    behind: int
+
+
+NOTHING: Final = Arrived([], 0)
+
+
+def entries_of(
+    offset: int, now_ms: int, control: Sequence[ControlRecord], wall_ms: int = 0, arrived: Arrived = NOTHING
+) -> list[bytes]:
+    """The encoded entries that bring `control` and corrections into force before event `offset`.
 
     At least one: without records it is a tick. `now_ms` rises by one from entry to entry, since an entry that does
-    not move the clock on is taken for a retry's copy. `wall_ms` goes along where it is ahead.
+    not move the clock on is taken for a retry's copy. `wall_ms` goes along where it is ahead. Corrections go with the
+    last entry.
     """
     wall = wall_ms if wall_ms > now_ms + len(control) else UNSET
     groups: list[list[ControlRecord]] = [[]]
@@ -199,7 +225,10 @@ def entries_of(offset: int, now_ms: int, control: Sequence[ControlRecord], wall_
             size = 0
         groups[-1].append(record)
         size += length
-    return [
-        encode_order(OrderEntry(offset=offset, now_ms=now_ms + place, control=group, wall_ms=wall))
+    entries = [
+        OrderEntry(offset=offset, now_ms=now_ms + place, control=group, wall_ms=wall)
         for place, group in enumerate(groups)
     ]
+    entries[-1].corrections = arrived.corrections or UNSET
+    entries[-1].corrections_next = arrived.behind if arrived.behind > 0 else UNSET
+    return [encode_order(entry) for entry in entries]

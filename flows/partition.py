@@ -14,11 +14,12 @@ from msgspec import UnsetType
 
 from flows.acted import Acted, output_ends
 from flows.clock import Clock, Pace, Reading, WrittenClock
+from flows.corrections import CorrectionsReader
 from flows.cut import cut_before
 from flows.epoch import Epoch
 from flows.logic.step import Step
 from flows.metrics import Meter
-from flows.order import ControlReader, OrderReader, entries_of
+from flows.order import Arrived, ControlReader, OrderReader, entries_of
 from flows.place import Item, LogBehindError, Place, SourceOptions, Span, must_hold, nothing
 from schemas.control import ControlRecord, OrderEntry
 from schemas.log import Chunk, Log, LogUnavailableError, OffsetGoneError
@@ -28,8 +29,6 @@ from schemas.topics import CONTROL, EVENTS, ORDER
 GROUP: Final = "flow"
 # A tick at least this often while the partition follows the clock.
 TICK_MS: Final = 1_000
-# Looking for control records costs a read; a campaign change may take this long to be seen.
-CONTROL_POLL_S: Final = 0.02
 # Just over the least time between two live reports of the logic.
 NUDGE_S: Final = 0.05
 # Bytewax is to call at once, always: it would wait by the wall clock, and for an hour when that is set back by one.
@@ -171,7 +170,8 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
         self._end = log.end(EVENTS, partition)
         self._order = OrderReader(log, partition, self._place.order)
         self._control = ControlReader(log, partition, self._partitions, self._place.control)
-        self._control_due_s = 0.0
+        own = self._place.corrections
+        self._corrections = CorrectionsReader(log, partition, self._partitions, own, self._meter)
         self._nudge_due_s: float | None = None
         # Whether this run has made an entry, and whether the next one takes all of `control`, as the first one does.
         self._is_live = False
@@ -215,7 +215,8 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
         return replace(self._point(self._place.now_ms, []), tick=False)
 
     def _is_done(self, entry: OrderEntry | None) -> bool:
-        return self._options.ends and entry is None and self._ahead is None and self._place.events >= self._end
+        left = entry is not None or self._ahead is not None or self._place.events < self._end
+        return self._options.ends and not left and not (self._options.journals and self._corrections.waits())
 
     def _next_entry(self) -> OrderEntry | None:
         """The entry to follow next, written first when it is time for one."""
@@ -236,6 +237,7 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
             self._must_be_behind(ORDER, self._place.order, gone)
             self._order.jump(gone.begin)
             self._entries_gone = True
+            self._corrections.read_again()
             return None
 
     def _points(self) -> list[Item]:
@@ -249,7 +251,8 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
             self._control.followed(entry.control)
             # An entry that does not move the clock on is a retry's copy that the log took after all.
             if entry.now_ms > self._place.now_ms:
-                points.append(self._point(entry.now_ms, entry.control))
+                corrections = [] if isinstance(entry.corrections, UnsetType) else entry.corrections
+                points.append(replace(self._point(entry.now_ms, entry.control), corrections=corrections))
             self._follow(entry)
         self._idle = False
         # Points are steps, too.
@@ -261,8 +264,12 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
         place = self._place
         wall_ms = 0 if isinstance(entry.wall_ms, UnsetType) else entry.wall_ms
         now_ms = max(entry.now_ms, place.now_ms)
+        self._corrections.follow(entry)
         self._place = place._replace(
-            order=self._order.taken, now_ms=now_ms, latest_ms=max(place.latest_ms, now_ms, wall_ms)
+            order=self._order.taken,
+            now_ms=now_ms,
+            latest_ms=max(place.latest_ms, now_ms, wall_ms),
+            corrections=self._corrections.offset,
         )
         self._written.at_least(now_ms)
 
@@ -271,6 +278,7 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
         self._meter.bad_records.labels(ORDER).inc(self._order.unreadable)
         self._order.unreadable = 0
         self._control.read_again()
+        self._corrections.read_again()
         self._place = self._place._replace(control=self._control.offset)
         self._takes_all = True
 
@@ -309,13 +317,19 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
             self._written.start(self._place.now_ms)
         reading = self._written.read()
         is_due = reading.now_ms - self._place.now_ms >= TICK_MS or self._has_leapt(reading) or self._takes_all
-        control, behind = self._new_control(is_due)
-        if not control and not is_due:
+        now_s = self._clock.mono_s()
+        control, behind = self._control.to_end() if self._takes_all else self._control.arrived(now_s, is_due)
+        # With ticks; a bounded run does not wait for those.
+        takes_corrections = is_due or (self._options.ends and self._corrections.waits())
+        found = self._corrections.arrived(now_s) if takes_corrections else Arrived([], self._corrections.offset)
+        if not control and not is_due and not found.corrections:
+            self._place = self._place._replace(control=self._control.resume_at)
             return False
         now_ms = max(reading.now_ms, self._place.now_ms + 1)
-        records = entries_of(self._place.events, now_ms, control, reading.wall_ms)
+        records = entries_of(self._place.events, now_ms, control, reading.wall_ms, found)
         self._order.known_end = self._log.append(ORDER, self._partition, records)
         self._control.advance(behind)
+        self._corrections.offset = found.behind
         self._place = self._place._replace(control=self._control.resume_at)
         self._is_live, self._takes_all = True, False
         return True
@@ -323,20 +337,6 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
     def _has_leapt(self, reading: Reading) -> bool:
         """Whether the wall clock shows a time that no entry knows of."""
         return reading.wall_ms - max(self._place.now_ms, self._place.latest_ms) >= TICK_MS
-
-    def _new_control(self, is_due: bool) -> tuple[list[ControlRecord], int]:
-        now_s = self._clock.mono_s()
-        if self._takes_all:
-            return self._control.to_end()
-        if now_s < self._control_due_s and not is_due:
-            return [], self._control.offset
-        self._control_due_s = now_s + CONTROL_POLL_S
-        control, behind = self._control.arrived()
-        if not control and behind != self._control.offset:
-            # Records of campaigns that live in other partitions.
-            self._control.advance(behind)
-            self._place = self._place._replace(control=self._control.resume_at)
-        return control, behind
 
     def _span(self, before: int | None) -> Span | None:
         """The events that are there, none from offset `before` on."""

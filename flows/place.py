@@ -39,6 +39,8 @@ class Place(NamedTuple):
     latest_ms: int = 0
     # Ends of the topics that say what was acted on, at a time when nobody had acted on what comes behind `events`.
     outputs: tuple[int, ...] = ()
+    # The next offset of topic `corrections`; below 0, as in snapshots of before there was one: from its begin.
+    corrections: int = -1
 
 
 def must_hold(log: Log, number: int, place: Place) -> None:

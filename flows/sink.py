@@ -11,11 +11,12 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from flows.lanes import Lane
 from flows.logic.step import Output
 from flows.metrics import Meter
+from schemas.corrections import encode_applied
 from schemas.dead_letters import DeadLetter
 from schemas.decisions import Decision, encode_decision
 from schemas.live import CampaignLive, LiveFrame, encode_live
 from schemas.log import Log
-from schemas.topics import DEAD_LETTERS, DECISIONS, KPIS, LIVE, VERDICTS
+from schemas.topics import CORRECTIONS_APPLIED, DEAD_LETTERS, DECISIONS, KPIS, LIVE, VERDICTS
 
 Item = Output | list[DeadLetter]
 
@@ -83,6 +84,7 @@ class LogSinkPartition(StatefulSinkPartition[Item, int]):
         self._put_live([row for output in outputs for row in output.live], outputs)
         self._put(KPIS, [_encode(batch) for output in outputs for batch in output.kpis])
         self._put(VERDICTS, [_encode(verdicts) for output in outputs for verdicts in output.verdicts])
+        self._put(CORRECTIONS_APPLIED, [encode_applied(applied) for output in outputs for applied in output.applied])
         self._put(DEAD_LETTERS, [_encode(letter) for value in values if isinstance(value, list) for letter in value])
         for output in outputs:
             count_output(self._meter, output)
@@ -127,6 +129,11 @@ def count_output(meter: Meter, output: Output) -> None:
     for decision in output.decisions:
         meter.decided(decision.kind, decision.reason)
     meter.folded(output.folded)
+    for applied in output.applied:
+        meter.corrected("applied", len(applied.corrections) - len(applied.refused))
+        meter.corrected("late", len(applied.late))
+        meter.corrected("refused", len(applied.refused))
+    meter.corrected("again", output.corrections_again)
     meter.judged(
         duplicates=sum(len(verdicts.duplicates) for verdicts in output.verdicts),
         late=sum(len(verdicts.late) for verdicts in output.verdicts),

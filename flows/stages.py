@@ -218,4 +218,5 @@ class CampaignStage(StatefulBatchLogic[ToShard, Output, Kept]):
 
 
 def _says_something(output: Output) -> bool:
-    return bool(output.decisions or output.kpis or output.verdicts or output.live or output.folded)
+    said = output.decisions or output.kpis or output.verdicts or output.live or output.folded
+    return bool(said or output.applied or output.corrections_again)

@@ -56,6 +56,9 @@ class StatusReporter:
             late=self._meter.late,
             epoch_ms=1_000 * self._meter.epoch_s,
             folded=self._meter.folded_names.total(),
+            corrections=self._meter.corrections["applied"],
+            corrections_late=self._meter.corrections["late"],
+            corrections_left=sum(self._meter.corrections[outcome] for outcome in ("refused", "again", "foreign")),
         )
         self._log.append(LIVE, 0, [encode_live(status)])
         return status

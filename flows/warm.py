@@ -9,6 +9,7 @@ from flows.logic.campaign_shard import CampaignShard
 from flows.logic.routing import CampaignRoutes, Homes
 from flows.logic.step import Step
 from schemas.control import CampaignRecord
+from schemas.corrections import Cause, Correction
 from schemas.decode import decode_chunk
 from schemas.events import DEFAULT_ORG
 from schemas.log import Chunk
@@ -38,6 +39,9 @@ _WITH_A_GOAL: Final = CampaignRecord(
         "bidding": {"strategy": "target_cpa", "target_cpa_micros": 1},
     },
 )
+_CORRECTION: Final = Correction(
+    correction_id="", org_id=DEFAULT_ORG, campaign_id="warm", ts_ms=_NOW_MS, cause=Cause.NOTE, spend_micros=-1
+)
 
 
 def load_kernels() -> None:
@@ -49,6 +53,7 @@ def load_kernels() -> None:
     span = Step(0, 0, end, _NOW_MS, _NOW_MS, batch=decoded.batch)
     ticks = [Step(0, place, place, now_ms, now_ms, tick=True) for place, now_ms in ((0, _NOW_MS), (end, _NEXT_DAY_MS))]
     ticks[0].control.append(_WITH_A_GOAL)
+    ticks[1].corrections.append(_CORRECTION)
     for step in (ticks[0], span, ticks[1]):
         campaigns.step(step)
     # As in a cluster with several partitions.

@@ -99,6 +99,7 @@ class _BareEntry(msgspec.Struct, kw_only=True):
     offset: int
     now_ms: int
     wall_ms: int | msgspec.UnsetType = msgspec.UNSET
+    corrections_next: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class OrderEntry(msgspec.Struct, kw_only=True):
@@ -107,7 +108,8 @@ class OrderEntry(msgspec.Struct, kw_only=True):
 
     `wall_ms` is there while the machine's clock is ahead of that and not believed: events stamped by it are not refused
     for coming from the future. `corrections` is there where there are any, of campaigns whose home this partition is:
-    they came into force after the control records, in this order.
+    they came into force after the control records, in this order. `corrections_next` is the offset in topic
+    `corrections` behind all that entries have brought so far; absent while there were none.
     """
 
     offset: int
@@ -115,6 +117,7 @@ class OrderEntry(msgspec.Struct, kw_only=True):
     control: list[ControlRecord] = []
     wall_ms: int | msgspec.UnsetType = msgspec.UNSET
     corrections: list[Correction] | msgspec.UnsetType = msgspec.UNSET
+    corrections_next: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class ReadEntry(NamedTuple):
@@ -171,5 +174,6 @@ def read_order(record: bytes) -> ReadEntry:
         control=known,
         wall_ms=bare.wall_ms,
         corrections=corrections or msgspec.UNSET,
+        corrections_next=bare.corrections_next,
     )
     return ReadEntry(entry, len(raw.control) - len(known), len(given) - len(corrections))

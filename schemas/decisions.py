@@ -56,6 +56,8 @@ class Reason(StrEnum):
     BUDGET_RAISED = "budget_raised"
     # What was won and not reported when a budget was nearly spent has come in, and there is money left.
     IN_FLIGHT_SETTLED = "in_flight_settled"
+    # Spend that reached a budget was taken back.
+    SPEND_CORRECTED = "spend_corrected"
     NOT_STARTED = "not_started"
     ENDED = "ended"
     STARTED = "started"

@@ -67,6 +67,11 @@ class FlowStatus(msgspec.Struct, kw_only=True, tag="flow", tag_field="kind"):
     epoch_ms: float
     # Campaigns and series beyond an organisation's bounds, counted under `~other`; which organisations': metrics say.
     folded: int = 0
+    # Corrections that came into force, those of them in windows that were closed, and those without effect: refused,
+    # known already, or in another partition than their campaign's.
+    corrections: int = 0
+    corrections_late: int = 0
+    corrections_left: int = 0
 
 
 class Verification(msgspec.Struct, kw_only=True, tag="verification", tag_field="kind"):

@@ -100,7 +100,7 @@ class BiddingStage:
             row["step_at_ms"] = 0
         if steering.controller is None:
             steering.controller = first_state(bidding)
-            steering.counted = self._counters(slot)
+            steering.counted = self.counters(slot)
         return self._with_click_rate(slot, self._words.first_bid(slot, steering, bidding, self.clock_ms(slot)))
 
     def hears(self, slot: int, record: OverrideRecord | DecisionWordRecord) -> bool:
@@ -123,7 +123,7 @@ class BiddingStage:
 
     def _with_click_rate(self, slot: int, decisions: list[Decision]) -> list[Decision]:
         """Bids name the campaign's click rate, by which they are divided where a platform bids per click."""
-        counted = self._counters(slot)
+        counted = self.counters(slot)
         if counted.clicks >= CLICKS_MIN:
             for decision in decisions:
                 if isinstance(decision, SetBid):
@@ -135,6 +135,11 @@ class BiddingStage:
         row = self._arrays.campaign(slot)
         if row["step_at_ms"] != at.FAR_MS:
             row["step_at_ms"] = 0
+
+    def corrected(self, slot: int, before: Counted) -> None:
+        """The campaign's counters, which were `before`, were corrected."""
+        if slot in self._rules:
+            self._steering(slot).correct(before, self.counters(slot), self._rules[slot].counts_conversions)
 
     # -- steps --------------------------------------------------------------------------------------------------
 
@@ -148,7 +153,8 @@ class BiddingStage:
             decisions += self._step(slot, int(clock_ms[slot]))
         return decisions + self._beat({slot: int(clock_ms[slot]) for slot in due.tolist()})
 
-    def _counters(self, slot: int) -> Counted:
+    def counters(self, slot: int) -> Counted:
+        """What was counted of a campaign since it is known; all windows must be flushed."""
         counters = at.columns(self._arrays.state.counters)[self._arrays.campaign(slot)["total_window"]]
         return Counted(
             impressions=int(counters["impressions"]),
@@ -167,7 +173,7 @@ class BiddingStage:
             return []
         if controller.seen_ms is not None and clock_ms < controller.seen_ms - _JUMP_MS and controller.impressions == 0:
             controller = first_state(rules.bidding)
-        counters = self._counters(slot)
+        counters = self.counters(slot)
         seen = self._observation(slot, clock_ms, counters)
         self._remember_week(steering, seen, rules)
         controller = msgspec.structs.replace(controller, pacing_rate=steering.pacing_rate)
@@ -306,7 +312,7 @@ class BiddingStage:
             settled = row["reserve"] > 0 and self._settled(slot, clock_ms)
             return self.note(slot, self._ledger.review(slot, Cause(clock_ms), None)) if settled else []
         steering.pause_ms = None
-        known = steering.controller is not None and self._delay_ms(slot, self._counters(slot)) is not None
+        known = steering.controller is not None and self._delay_ms(slot, self.counters(slot)) is not None
         limits = [int(row[b.limit]) for b in BUDGETS if row[b.limit] != at.FAR_MS]
         if not limits or not (known or row["reserve"]):
             return []
@@ -362,7 +368,7 @@ class BiddingStage:
             "modifiers": len(steering.modifiers),
             "waiting": len(steering.waiting),
             "in_flight_micros": int(self._arrays.campaign(slot)["reserve"]),
-            "reporting_delay_ms": self._delay_ms(slot, self._counters(slot)),
+            "reporting_delay_ms": self._delay_ms(slot, self.counters(slot)),
         }
 
     def snapshot(self) -> list[tuple[int, bytes]]:

@@ -12,6 +12,7 @@ from flows.logic import absorb
 from flows.logic import layout as at
 from flows.logic.arrays import Arrays
 from flows.logic.bidding_stage import BiddingStage
+from flows.logic.corrections import Corrections
 from flows.logic.duplicates import Duplicates
 from flows.logic.harvest import release_windows, select_windows
 from flows.logic.kpi_rows import due_kinds, kpi_batches
@@ -50,10 +51,14 @@ class CampaignShard:
         self.arrays = Arrays()
         self.ledger = Ledger(self.arrays, self.registry)
         self.bidding = BiddingStage(self.arrays, self.registry, self.ledger)
+        self.corrections = self._corrections()
         self._pace = LivePace()
         # By partition: the clock at its last tick, and how many ticks there were.
         self._ticked_ms: dict[int, int] = {}
         self._ticks: dict[int, int] = {}
+
+    def _corrections(self) -> Corrections:
+        return Corrections(self.arrays, self.registry, self.ledger, self.bidding, self.duplicates.spread)
 
     def step(self, span: Step) -> Output:
         """What follows from this shard's rows of a span, or from a control point."""
@@ -62,11 +67,13 @@ class CampaignShard:
         if span.batch is not None and len(span.batch) > 0:
             batch, duplicates = self.duplicates.without(span.batch, span.partition)
             span = replace(span, batch=batch)
-        if span.control:
+        if span.control or span.corrections:
             # What a record sees of counters must not hang on when a snapshot last added up what waits in groups.
             self.arrays.flush()
         for record in span.control:
             self._control(record, span, output)
+        if span.corrections:
+            self.corrections.apply(span, output)
         late = self._absorb(span, output)
         if span.tick:
             self._tick(span, output)
@@ -222,8 +229,9 @@ class CampaignShard:
         room = int(self.arrays.header["windows_end"])
         report, done = np.empty(room, np.int32), np.empty(room, np.int32)
         reported, released = select_windows(state, partition, due, report, done)
-        batches = kpi_batches(state, self.registry, report[:reported])
+        batches = kpi_batches(state, self.registry, report[:reported], self.corrections.revisions)
         release_windows(state, done[:released])
+        self.corrections.forget(done[:released])
         return batches
 
     def _forget(self, home: NDArray[np.bool_]) -> None:
@@ -241,6 +249,7 @@ class CampaignShard:
         ]
         for slot in freed:
             self.arrays.drop_total(int(camp["total_window"][slot]))
+            self.corrections.forget(int(camp["total_window"][slot]))
             camp[slot] = 0
             camp["home"][slot] = at.FREE
         self.registry.free_campaigns(freed)
@@ -258,7 +267,8 @@ class CampaignShard:
         chosen = self._pace.due(span.read_ms, stale)
         if len(chosen) > 0:
             self.arrays.flush()
-            rows = live_rows(self.arrays, self.registry, self.ledger, chosen, span.now_ms)
+            corrected = self.corrections.revisions is not None
+            rows = live_rows(self.arrays, self.registry, self.ledger, chosen, span.now_ms, corrected)
             for slot, row in zip(chosen.tolist(), rows, strict=True):
                 row.bidding = self.bidding.shown(slot)
             output.live += rows
@@ -278,6 +288,7 @@ class CampaignShard:
             "ticks": (dict(self._ticked_ms), dict(self._ticks)),
             "registry": self.registry.snapshot(copied=copied),
             "ids": self.duplicates.snapshot() if with_ids else {},
+            "corrections": self.corrections.snapshot(),
         }
 
     @classmethod
@@ -299,6 +310,8 @@ class CampaignShard:
         restored.ledger.load(snapshot["standings"])
         restored.bidding = BiddingStage(restored.arrays, restored.registry, restored.ledger)
         restored.bidding.load(snapshot["bidding"])
+        restored.corrections = restored._corrections()
+        restored.corrections.load(snapshot.get("corrections", {}))
         restored._ticked_ms, restored._ticks = dict(snapshot["ticks"][0]), dict(snapshot["ticks"][1])
         for slot, key in restored.registry.campaigns.used():
             restored.arrays.campaign(slot)["home"] = restored._home(key.campaign_id)

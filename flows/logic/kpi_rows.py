@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from flows.logic.fold import Revisions
 from flows.logic.harvest import Measured, measure
 from flows.logic.layout import DAY, HOUR, SERIES, Records, State, WindowMeta, columns
 from flows.logic.registry import Registry
@@ -19,6 +20,7 @@ ROWS_MAX: Final = 4_000
 # A changed open window is reported every so many ticks: by tier at campaign level, all alike for series.
 SLOW_TICKS: Final = 5
 SERIES_TICKS: Final = 10
+_COUNTED: Final = ("impressions", "clicks", "conversions", "leads", "spend_micros", "revenue_micros", "reach")
 
 
 def due_kinds(tick: int) -> NDArray[np.bool_]:
@@ -29,13 +31,31 @@ def due_kinds(tick: int) -> NDArray[np.bool_]:
     return due
 
 
-def kpi_batches(state: State, registry: Registry, windows: NDArray[np.int32]) -> list[KpiBatch]:
-    """The windows as records, at most ROWS_MAX in one."""
+def kpi_batches(
+    state: State, registry: Registry, windows: NDArray[np.int32], revisions: Revisions | None = None
+) -> list[KpiBatch]:
+    """The windows as records, at most ROWS_MAX in one.
+
+    Where some were corrected, `revisions` says by how much each one's version is ahead of the events in it.
+    """
     numbers, closed = Measured.room(len(windows)), np.empty(len(windows), np.uint8)
     measure(state, windows, numbers, closed)
+    versions = numbers.impressions + numbers.clicks + numbers.conversions + numbers.leads
+    if revisions is not None:
+        versions += revisions[windows]
+        # More may have been taken back in a window than came in it.
+        numbers = numbers._replace(**{name: np.maximum(getattr(numbers, name), 0) for name in _COUNTED})
     known = np.zeros(len(state.camp) + len(state.series), np.int32)
     return [
-        _batch(state, registry, windows[rows], Measured(*(column[rows] for column in numbers)), closed[rows], known)
+        _batch(
+            state,
+            registry,
+            windows[rows],
+            Measured(*(column[rows] for column in numbers)),
+            versions[rows],
+            closed[rows],
+            known,
+        )
         for rows in (slice(first, first + ROWS_MAX) for first in range(0, len(windows), ROWS_MAX))
     ]
 
@@ -70,6 +90,7 @@ def _batch(
     registry: Registry,
     windows: NDArray[np.int32],
     numbers: Measured,
+    versions: NDArray[np.int64],
     closed: NDArray[np.uint8],
     known: NDArray[np.int32],
 ) -> KpiBatch:
@@ -84,7 +105,7 @@ def _batch(
         owner=Packed.of(code),
         level=Packed.of(kinds // SERIES),
         window=Packed.of(kinds % SERIES),
-        version=Packed.of(numbers.impressions + numbers.clicks + numbers.conversions + numbers.leads),
+        version=Packed.of(versions),
         closed=Packed.of(closed.astype(np.int64)),
         **packed,
     )

@@ -88,6 +88,8 @@ class Cause:
     event: str | None = None
     # A person changed a definition or an override.
     person: bool = False
+    # Spend was corrected; then `event` names the correction.
+    corrected: bool = False
 
 
 class Ledger:
@@ -297,6 +299,7 @@ class Ledger:
             else:
                 raised = row[budget.limit] > standing.limit_micros
                 reason = Reason.BUDGET_RAISED if raised else Reason.IN_FLIGHT_SETTLED
+                reason = Reason.SPEND_CORRECTED if cause.corrected else reason
                 inputs.budget_micros = int(row[budget.limit])
                 key.append(standing.changes)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -25,6 +26,9 @@ ROWS_MAX: Final = 200
 REFRESH_TICKS: Final = 50
 
 _STATES: Final = {Reason.NOT_STARTED: "scheduled", Reason.ENDED: "ended"}
+
+
+_COUNTED: Final = ("impressions", "clicks", "conversions", "leads", "spend_micros", "revenue_micros", "reach")
 
 
 class LivePace:
@@ -93,11 +97,19 @@ class _LiveRow(NamedTuple):
 
 
 def live_rows(
-    arrays: Arrays, registry: Registry, ledger: Ledger, campaigns: NDArray[np.int64], now_ms: int
+    arrays: Arrays,
+    registry: Registry,
+    ledger: Ledger,
+    campaigns: NDArray[np.int64],
+    now_ms: int,
+    corrected: bool = False,
 ) -> list[CampaignLive]:
-    """The rows of campaigns; all windows must be flushed."""
+    """The rows of campaigns; all windows must be flushed. Where some were `corrected` nothing is shown below zero."""
     numbers = LiveNumbers.room(len(campaigns))
     measure_live(arrays.state, campaigns, numbers)
+    if corrected:
+        for section, name in product(numbers, _COUNTED):
+            np.maximum(section[name], 0, out=section[name])
     rows = zip(*(map(_Numbers._make, section.tolist()) for section in numbers), strict=True)
     return [
         _live_row(registry, ledger, slot, arrays.campaign(slot), _LiveRow(*row), now_ms)

@@ -117,6 +117,9 @@ class CampaignRoutes(_ByCampaign):
                 step,
                 batch=batches[shard],
                 control=[r for r in step.control if campaign_shard_of(r.org_id, r.campaign_id, self.shards) == shard],
+                corrections=[
+                    c for c in step.corrections if campaign_shard_of(c.org_id, c.campaign_id, self.shards) == shard
+                ],
                 dead=step.dead if shard == 0 else [],
             )
             for shard in range(self.shards)

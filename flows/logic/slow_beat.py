@@ -54,6 +54,8 @@ def segments_of_day(
         pairs, pair = np.unique(campaigns.astype(np.int64) * len(texts) + codes, return_inverse=True)
         sums = np.zeros((len(pairs), 2), np.int64)
         np.add.at(sums, pair, counted)
+        # Corrections may have taken back more than came today.
+        np.maximum(sums, 0, out=sums)
         for (exposure, events), both in zip(sums.tolist(), pairs.tolist(), strict=True):
             slot, code = divmod(both, len(texts))
             if texts[code] and texts[code] != OTHER:

@@ -122,6 +122,23 @@ class BiddingState(msgspec.Struct):
         self.words = dict([*kept[1 - WORDS_MAX :], (decision_id, version)])
         return True
 
+    def correct(self, before: Counted, after: Counted, counts_conversions: bool) -> None:
+        """Follow a correction of the campaign's counters.
+
+        Money that is added or taken back is no answer to a bid: it is not seen as spend of the step in progress.
+        Outcomes that are added are learned like late ones; of those taken back, what was learned is unlearned.
+        """
+        moved = after.spend_micros - before.spend_micros
+        was = self.counted
+        capped = Counted(*map(min, was, after))
+        self.counted = capped._replace(spend_micros=was.spend_micros + moved)
+        self.pause_spend += moved
+        self.week_spend = max(self.week_spend + moved, 0.0)
+        events = was.conversions - capped.conversions if counts_conversions else was.clicks - capped.clicks
+        self.week_events = max(self.week_events - events, 0.0)
+        if self.controller is not None:
+            self.controller = unlearned(self.controller, moved, was, capped)
+
     def holds(self, kind: Kind, clock_ms: int) -> bool:
         """Whether a person's word keeps automation off this kind of change."""
         return self.held.get(kind.value, -_FAR_MS) > clock_ms or (kind is Kind.SET_BID and self.overridden)
@@ -184,6 +201,22 @@ class BiddingState(msgspec.Struct):
         """Whether much the same change was proposed lately."""
         last = self.proposed.get(kind)
         return last is not None and 0 <= clock_ms - last.ts_ms < REPEAT_MS and same_change(last.after, named(after))
+
+
+def unlearned(known: CampaignState, moved: int, was: Counted, capped: Counted) -> CampaignState:
+    """A controller without outcomes that are not any more, and with `moved` more spend to reach its goal by."""
+    gone = Counted(*(then - now for then, now in zip(was, capped, strict=True)))
+    return msgspec.structs.replace(
+        known,
+        impressions=max(known.impressions - gone.impressions, 0),
+        clicks=max(known.clicks - gone.clicks, 0),
+        conversions=max(known.conversions - gone.conversions, 0),
+        response_impressions=max(known.response_impressions - gone.impressions, 0.0),
+        response_clicks=max(known.response_clicks - gone.clicks, 0.0),
+        goal_spend=max(known.goal_spend + moved, 0.0),
+        goal_conversions=max(known.goal_conversions - gone.conversions, 0.0),
+        goal_revenue=max(known.goal_revenue - gone.revenue_micros, 0.0),
+    )
 
 
 def same_change(one: Any, other: Any) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from schemas.batch import EventBatch
 from schemas.control import ControlRecord
+from schemas.corrections import Applied, Correction
 from schemas.decisions import Decision
 from schemas.kpis import KpiBatch, Verdicts
 from schemas.live import CampaignLive
@@ -17,7 +18,7 @@ class Step:
 
     Every span goes to every shard, empty where it has nothing for it, so that each says its part of the span's verdicts
     and ticks. A span is either events (`batch`) or a control point (`tick`): the clock of `events.order` and the
-    control records that came into force there.
+    control records and corrections that came into force there.
     """
 
     partition: int
@@ -29,6 +30,8 @@ class Step:
     read_ms: int
     tick: bool = False
     control: list[ControlRecord] = field(default_factory=list)
+    # In force after the control records.
+    corrections: list[Correction] = field(default_factory=list)
     batch: EventBatch | None = None
     dead: list[int] = field(default_factory=list)
 
@@ -43,3 +46,6 @@ class Output:
     live: list[CampaignLive] = field(default_factory=list)
     # By organisation: campaigns and series that were counted under `~other`, since the last output that says.
     folded: dict[str, int] = field(default_factory=dict)
+    # Corrections that came into force or were refused, and how many were known already.
+    applied: list[Applied] = field(default_factory=list)
+    corrections_again: int = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from flows.logic.routing import CampaignRoutes
 from flows.logic.step import Output, Step
 from schemas.batch import EventBatch, SeriesKey
 from schemas.control import CampaignRecord, ControlRecord, OverrideRecord
+from schemas.corrections import Correction
 from schemas.kpis import KpiBatch
 from tests.support.series import series_of
 
@@ -43,6 +44,7 @@ class Tick:
 
     now_ms: int
     control: tuple[ControlRecord, ...] = ()
+    corrections: tuple[Correction, ...] = ()
 
 
 Item = Ev | Tick
@@ -90,7 +92,8 @@ def steps_of(items: list[Item], span: int, now_ms: int) -> list[Step]:
         if isinstance(item, Tick):
             close()
             now_ms = item.now_ms
-            steps.append(Step(0, offset, offset, now_ms, now_ms, tick=True, control=list(item.control)))
+            step = Step(0, offset, offset, now_ms, now_ms, tick=True, control=list(item.control))
+            steps.append(replace(step, corrections=list(item.corrections)))
         else:
             waiting.append((offset, item))
             offset += 10
