@@ -57,7 +57,9 @@ def short(item: Span | Step) -> str:
     if not item.tick:
         return "nudge"
     brought = ", ".join(f"{record.campaign_id} v{record.version}" for record in item.control)
-    return f"tick {item.now_ms}" + (f" [{brought}]" if brought else "")
+    corrected = " ".join(each.correction_id for each in item.corrections)
+    said = (f" [{brought}]" if brought else "") + (f" {{{corrected}}}" if corrected else "")
+    return f"tick {item.now_ms}{said}"
 
 
 def add(log: MemoryLog, *lines: bytes) -> None:
