@@ -114,7 +114,8 @@ class IndexArrays:
 
     def clear_campaigns(self, count: int) -> None:
         """Have rows for so many campaigns, all of them free."""
-        room = max(_ROWS_MIN, 2 * count)
+        # A power of two, as every table's size is: a look-up goes around it by a mask.
+        room = max(_ROWS_MIN, 1 << (2 * count).bit_length())
         rows = np.zeros(room, at.CAMPAIGN_SLOTS)
         rows["organisation"] = at.FREE
         self.index = self.index._replace(campaigns=rows, campaign_table=np.full(4 * room, -1, np.int32))

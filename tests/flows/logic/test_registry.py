@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
-from flows.logic.registry import OTHER, CampaignKey, Limits
+from flows.logic.registry import OTHER, CampaignKey, Limits, Registry
+from flows.logic.series_index import IndexArrays
 from flows.logic.step import Step
 from schemas.batch import EventBatch
 from schemas.decode import SeriesTable
@@ -148,3 +150,23 @@ def plain(snapshot: dict[str, Any]) -> dict[str, Any]:
     """A snapshot that can be compared: where texts lie does not count."""
     snapshot = snapshot | {"series": snapshot["series"][["hash", "lengths", "campaign", "total"]]}
     return {name: part.tolist() if isinstance(part, np.ndarray) else part for name, part in snapshot.items()}
+
+
+@pytest.mark.parametrize("campaigns", [0, 1, 32, 33, 67, 1_000, 10_000])
+def test_a_restart_has_tables_in_which_every_campaign_finds_a_place(campaigns: int) -> None:
+    """Look-ups go around a table by its size less one as a mask, so that must be a power of two."""
+    arrays = IndexArrays(np.uint64(1))
+    arrays.clear_campaigns(campaigns)
+    size = len(arrays.index.campaign_table)
+    assert size >= 4 * campaigns
+    assert size & (size - 1) == 0
+
+
+def test_a_registry_of_many_campaigns_starts_again_and_takes_more() -> None:
+    registry = Registry(Limits())
+    for number in range(67):
+        registry.campaign(CampaignKey("o", f"c{number}"))
+    again = Registry(Limits())
+    again.load(registry.snapshot())
+    for number in range(400):
+        assert again.campaign(CampaignKey("o", f"c{number}")) == number
