@@ -90,6 +90,8 @@ class Correction(msgspec.Struct, kw_only=True, omit_defaults=True):
                 raise ValueError(f"{name} changes by {getattr(self, name)}, more than {most}")
         if not TS_MS_MIN <= self.ts_ms <= TS_MS_MAX:
             raise ValueError(f"ts_ms is {self.ts_ms}, and not from {TS_MS_MIN} to {TS_MS_MAX} (2000 to 2100)")
+        if not 0 <= self.noted_ms <= TS_MS_MAX:
+            raise ValueError(f"noted_ms is {self.noted_ms}, and not from 0 to {TS_MS_MAX}")
         for name in (*_IDS, *_DIMENSIONS):
             longest = ID_BYTES_MAX if name in _IDS else TEXT_BYTES_MAX
             if (length := len(getattr(self, name).encode())) > longest:

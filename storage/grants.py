@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 # Every table with an organisation's rows; views read them with the rights of whoever asks.
-TABLES: Final = ("events", "kpi_windows", "decisions", "dead_letters", "campaigns")
+TABLES: Final = ("events", "kpi_windows", "decisions", "dead_letters", "campaigns", "corrections")
 _POLICY: Final = "CREATE ROW POLICY OR REPLACE"
 
 

@@ -1,8 +1,8 @@
-"""Closed windows computed again from raw events, for events that came after the windows had closed.
+"""Closed windows computed again from raw events and corrections, for what came after the windows had closed.
 
-The new row's version is the number of events it counts, so it replaces the dataflow's row, which counted fewer, and is
-replaced by nothing that counted fewer still: doing it twice, or in whatever order, ends the same. Reach is counted
-exactly here, and estimated by the dataflow.
+The new row's version is the number of events and corrections it counts, so it replaces the dataflow's row, which counted
+fewer, and is replaced by nothing that counted fewer still: doing it twice, or in whatever order, ends the same. Reach is
+counted exactly here, and estimated by the dataflow; corrections do not change it.
 
 Raw events expire before windows do. A row carries the time at which the oldest event it counts was stored; once events
 that old may have expired, the window stays as it is.
@@ -41,6 +41,9 @@ _DIMENSIONS: Final = {
     Level.CAMPAIGN: "'' AS creative_id, '' AS channel, '' AS country, '' AS device",
     Level.SERIES: "creative_id, channel, country, device",
 }
+# What nobody knows more exactly than by the day changes the campaign's days alone (`schemas.corrections.Grain`).
+_GRAINS: Final = "'moment'"
+_GRAINS_OF_DAYS: Final = "'moment', 'day'"
 # (bound, wanted) of windows of one width, and of windows of any.
 _FIXED: Final = (
     "(intDiv(toUnixTimestamp64Milli(ts), $width) * $width AS s, s + $width)",
@@ -118,6 +121,7 @@ def _select(window: Window, level: Level, bounds: Sequence[tuple[int, int]]) -> 
         dimensions=_DIMENSIONS[level],
         bound=Template(bound).substitute(numbers),
         wanted=Template(wanted).substitute(numbers),
+        grains=_GRAINS_OF_DAYS if (level, window) == (Level.CAMPAIGN, Window.DAY) else _GRAINS,
     )
 
 

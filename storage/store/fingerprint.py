@@ -90,7 +90,16 @@ KPI_WINDOWS: Final = Shape(
 DECISIONS: Final = Shape("decisions", ("org_id", "campaign_id", "decision_id"), "ts")
 DEAD_LETTERS: Final = Shape("dead_letters", ("org_id", "dead_letter_id"), "ts")
 CAMPAIGNS: Final = Shape("campaigns", ("org_id", "campaign_id"), None, "version")
-SHAPES: Final = {shape.table: shape for shape in (EVENTS, KPI_WINDOWS, DECISIONS, DEAD_LETTERS, CAMPAIGNS)}
+CORRECTIONS: Final = Shape(
+    "corrections",
+    ("org_id", "campaign_id", "correction_id"),
+    "ts",
+    "log_offset",
+    ("impressions", "clicks", "conversions", "leads", "spend_micros", "revenue_micros", "late", "refused"),
+)
+SHAPES: Final = {
+    shape.table: shape for shape in (EVENTS, KPI_WINDOWS, DECISIONS, DEAD_LETTERS, CAMPAIGNS, CORRECTIONS)
+}
 
 
 @dataclass(frozen=True, slots=True)

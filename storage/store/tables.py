@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from schemas.campaigns import Campaign
 from schemas.control import CampaignRecord, decode_control
+from schemas.corrections import COUNTERS, Applied, decode_applied
 from schemas.dead_letters import DeadLetter
 from schemas.decisions import Decision, decode_decision
 from schemas.kpis import LEVELS, NUMBERS, WINDOWS, KpiBatch, Packed
@@ -27,6 +28,13 @@ Record = TypeVar("Record")
 MILLIS: Final = pa.timestamp("ms", tz="UTC")
 _KPI_COUNTS: Final = ("impressions", "clicks", "conversions", "leads", "reach", "version")
 _KPI_MICROS: Final = ("spend_micros", "revenue_micros")
+
+# Columns of `corrections` that are texts, and the fields they are from.
+_WORDS: Final = (
+    *((name, name) for name in ("correction_id", "org_id", "campaign_id", "cause", "grain", "creative_id", "channel")),
+    *((name, name) for name in ("country", "device", "event_id", "note")),
+    ("noted_by", "by"),
+)
 
 _kpi_decoder: Final = msgspec.json.Decoder(KpiBatch)
 _NOTHING: Final = Packed(0, 1, b"")
@@ -137,5 +145,38 @@ def campaign_table(records: Sequence[bytes]) -> pa.Table:
         "changed_by": pa.array([record.changed_by for record, _ in rows], pa.string()),
         "changed": pa.array([record.changed_ms for record, _ in rows], MILLIS),
         "version": pa.array([record.version for record, _ in rows], pa.uint64()),
+    }
+    return pa.table(columns)
+
+
+def _whole_applied(record: bytes) -> Applied:
+    applied = decode_applied(record)
+    for correction in applied.corrections:
+        correction.check()
+    return applied
+
+
+def _flags(applied: Applied) -> list[tuple[bool, bool]]:
+    """Of each correction, whether it is late and whether it was refused."""
+    late, refused = frozenset(applied.late), frozenset(applied.refused)
+    return [(place in late, place in refused) for place in range(len(applied.corrections))]
+
+
+def correction_table(records: Sequence[bytes]) -> pa.Table:
+    """Rows of `corrections`."""
+    rows = [
+        (correction, applied, flags)
+        for applied in decoded("corrections.applied", records, _whole_applied)
+        for correction, flags in zip(applied.corrections, _flags(applied), strict=True)
+    ]
+    columns = {column: pa.array([getattr(row, field) for row, _, _ in rows], pa.string()) for column, field in _WORDS}
+    columns |= {name: pa.array([getattr(row, name) for row, _, _ in rows], pa.int64()) for name in COUNTERS}
+    columns |= {
+        "ts": pa.array([row.ts_ms for row, _, _ in rows], MILLIS),
+        "noted": pa.array([row.noted_ms for row, _, _ in rows], MILLIS),
+        "applied": pa.array([applied.now_ms for _, applied, _ in rows], MILLIS),
+        "late": pa.array([late for _, _, (late, _) in rows], pa.uint8()),
+        "refused": pa.array([refused for _, _, (_, refused) in rows], pa.uint8()),
+        "log_partition": pa.array([applied.partition for _, applied, _ in rows], pa.uint16()),
     }
     return pa.table(columns)
