@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -13,6 +14,7 @@ from fastapi import FastAPI
 from api import (
     campaigns,
     collector,
+    corrections,
     dead_letters,
     decisions,
     formats,
@@ -41,6 +43,7 @@ from api.openrtb.routes import openrtb_routes
 from api.openrtb.shading import LearnedShading
 from api.parts import Parts
 from api.perimeter import Guarded, Perimeter
+from api.rate_limit import MemoryRateLimit
 from api.request_ids import RequestIds
 from api.serving import MemoryServing
 from api.wiring import OpenRtb, Wiring
@@ -63,6 +66,7 @@ _PARTS: Final = (
     receipts,
     dead_letters,
     kpis,
+    corrections,
     health,
     processes,
 )
@@ -104,6 +108,7 @@ def create_app(wiring: Wiring) -> FastAPI:
     )
     app.state.wiring = wiring
     app.state.body_work = work
+    app.state.corrections_rate = MemoryRateLimit(corrections.RATE, time.monotonic)
     app.state.new_names = NewNames(lambda org_id, name: app.state.following.roster.is_defined(org_id, name))
     app.add_middleware(HoldsBodies, room=FairShare(ROOM_BYTES_MAX))
     app.state.parts = parts

@@ -12,7 +12,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from api.decision_history import Wanted
 from api.problems import Problem
 from schemas.decisions import SEQUENCE_BITS, Decision, decision_of
-from storage.queries import KpiReader
+from storage.correction_queries import CorrectionReader
 from storage.words import in_words
 
 _log = logging.getLogger(__name__)
@@ -34,8 +34,11 @@ _BEFORE: Final = f"AND ({_SEQUENCE}, decision_id) < ({{before:Int64}}, {{before_
 _NEWEST: Final = f"ORDER BY {_SEQUENCE} DESC, decision_id DESC LIMIT {{limit:UInt64}}"
 
 
-class ClickHouseHistory(KpiReader):
-    """`api.kpis.KpiReader` and `api.decision_history.DecisionArchive`; raises Problem 503 when ClickHouse is away."""
+class ClickHouseHistory(CorrectionReader):
+    """`api.kpis.KpiReader`, `api.decision_history.DecisionArchive` and `api.correction_history.CorrectionHistory`.
+
+    Raises Problem 503 when ClickHouse is away.
+    """
 
     def find(self, wanted: Wanted) -> list[Decision]:
         """Decisions by `Decision.place`, newest first."""

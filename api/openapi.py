@@ -12,6 +12,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from api.campaigns import OverrideIn, Revert
 from api.collector import Collected
+from api.corrections import CorrectionsIn
 from api.openrtb import openapi as openrtb
 from api.problems import ProblemDetails
 from schemas.campaigns import Campaign
@@ -53,7 +54,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
         schemas.pop(unused, None)
     _, of_structs = msgspec.json.schema_components([Collected, Decision, Event, Serving], ref_template=_REF)
     schemas.update(of_structs)
-    schemas.update(_model_schemas(ProblemDetails, Campaign, Revert, OverrideIn))
+    schemas.update(_model_schemas(ProblemDetails, Campaign, Revert, OverrideIn, CorrectionsIn))
     components["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer"},
         "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from api.auth import ApiKeys
+from api.correction_history import CorrectionHistory
 from api.decision_history import DecisionArchive
 from api.kpis import KpiReader
 from api.landing import LandingHosts
@@ -63,6 +64,7 @@ class Wiring:
     rate_limit: RateLimit = field(default_factory=Unlimited)
     kpis: KpiReader | None = None
     archive: DecisionArchive | None = None
+    corrections: CorrectionHistory | None = None
     openrtb: OpenRtb | None = None
     # What is taken of Segment's, GA4's and Snowplow's events, and of tables.
     event_mapping: EventMapping = field(default_factory=lambda: EventMapping.load(None))

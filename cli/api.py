@@ -131,6 +131,7 @@ def _serve(settings: Settings, *, log: Log, **parts: Any) -> None:
         serving_file=settings.data_dir / "serving.json",
         kpis=history,
         archive=history,
+        corrections=history,
         rate_limit=_rate_limit(settings, len(parts["keys"].organisations)),
         reports=partial(read_all, run_folder(settings.data_dir)),
         ready_parts=ready_parts(settings.ready_parts),

@@ -14,6 +14,7 @@ from cli.backup.command import backup, restore
 from cli.bench import app as bench
 from cli.campaign import app as campaign
 from cli.clickhouse import clickhouse, clickhouse_service
+from cli.corrections import app as corrections
 from cli.demo import demo
 from cli.dlq import app as dlq
 from cli.doctor.command import doctor
@@ -67,6 +68,7 @@ app.command("backup")(backup)
 app.command("restore")(restore)
 app.command("api")(api)
 app.add_typer(campaign, name="campaign")
+app.add_typer(corrections, name="corrections")
 app.add_typer(dlq, name="dlq")
 app.command("flow")(flow)
 app.add_typer(backtest, name="backtest")

@@ -28,5 +28,11 @@ LOST: Final = Counter("penstock_store_lost_offsets_total", "Offsets that retenti
 BAD_RECORDS: Final = Counter(
     "penstock_store_bad_records_total", "Records that are not what the topic holds.", ["topic"]
 )
-RECONCILED: Final = Counter("penstock_store_reconciled_windows_total", "Closed windows computed again for late events.")
+RECONCILED: Final = Counter(
+    "penstock_store_reconciled_windows_total", "Closed windows computed again for late events and corrections."
+)
 SERVED: Final = Counter("penstock_store_serving_writes_total", "Campaign states written to Redis.")
+SEARCHED: Final = Counter("penstock_store_searched_events_total", "Old events looked for by their key when stored.")
+LATE_DUPLICATES: Final = Counter(
+    "penstock_store_late_duplicates_total", "Events that the dataflow had counted before; taken back by corrections."
+)

@@ -1,8 +1,8 @@
 """Closed windows computed again from raw events and corrections, for what came after the windows had closed.
 
-The new row's version is the number of events and corrections it counts, so it replaces the dataflow's row, which counted
-fewer, and is replaced by nothing that counted fewer still: doing it twice, or in whatever order, ends the same. Reach is
-counted exactly here, and estimated by the dataflow; corrections do not change it.
+The new row's version is the number of events and corrections it counts, so it replaces the dataflow's row, which
+counted fewer, and is replaced by nothing that counted fewer still: doing it twice, or in whatever order, ends the same.
+Reach is counted exactly here, and estimated by the dataflow; corrections do not change it.
 
 Raw events expire before windows do. A row carries the time at which the oldest event it counts was stored; once events
 that old may have expired, the window stays as it is.

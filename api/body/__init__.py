@@ -6,7 +6,7 @@ read before the key is checked.
 
 from api.body.compression import decompress
 from api.body.json_body import json_body, parse_json
-from api.body.limits import BID, BODY_BYTES_MAX, DEFINITION, EVENTS, WORD, BodyLimit
+from api.body.limits import BID, BODY_BYTES_MAX, CORRECTIONS, DEFINITION, EVENTS, WORD, BodyLimit
 from api.body.lines import LINES_MAX, to_lines
 from api.body.reader import read_body
 from api.body.room import ROOM_BYTES_MAX, HoldsBodies
@@ -15,6 +15,7 @@ from api.body.work import BodyWork
 __all__ = [
     "BID",
     "BODY_BYTES_MAX",
+    "CORRECTIONS",
     "DEFINITION",
     "EVENTS",
     "LINES_MAX",

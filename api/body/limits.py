@@ -25,5 +25,7 @@ EVENTS: Final = BodyLimit(BODY_BYTES_MAX, whole_s=60.0)
 DEFINITION: Final = BodyLimit(960 * 1024, whole_s=30.0)
 # A pause with a note of a thousand characters has 13 KB at most; what nests too deep should hear that of itself.
 WORD: Final = BodyLimit(256 * 1024, whole_s=10.0)
+# A thousand corrections with notes of 500 characters.
+CORRECTIONS: Final = BodyLimit(2 * 2**20, whole_s=30.0)
 # The largest bid requests of real exchanges are a few kilobytes, and an exchange waits for 100 ms.
 BID: Final = BodyLimit(256 * 1024, whole_s=5.0, idle_s=2.0)

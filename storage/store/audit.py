@@ -21,8 +21,9 @@ from storage import metrics
 from storage.client import Client
 from storage.reconcile import Reconciliation
 from storage.store.decided_events import DecidedEvents, Piece
+from storage.store.event_rows import campaign_moments
 from storage.store.feed import GROUP, Tail
-from storage.store.fingerprint import EVENTS, SHAPES, Shape
+from storage.store.fingerprint import CORRECTIONS, EVENTS, KPI_WINDOWS, SHAPES, Shape
 from storage.store.topic_feed import TOPICS, topic_rows
 from storage.store.verify import Place, missing, write
 from storage.store.zones import Zones
@@ -41,6 +42,8 @@ ROUND_EVERY_S: Final = 60.0
 # After a start so much is compared again though it was before: it is what a crash of the machine loses.
 RECENT_BYTES: Final = 64 * 2**20
 RECENT_RECORDS: Final = 200_000
+# Tables whose rows, once written again, are counted with what came after their windows had closed; by which time.
+_RECOUNTED: Final = {CORRECTIONS.table: "ts", KPI_WINDOWS.table: "window_start"}
 # Everything that the log has is compared again.
 WHOLE_EVERY_S: Final = 86_400.0
 
@@ -177,11 +180,11 @@ class Audit:
         self._tally.events += table.num_rows
         self._count(gone.num_rows)
 
-    def _recompute(self, client: Client, table: pa.Table) -> None:
-        """Windows that were counted while their events were gone."""
+    def _recompute(self, client: Client, table: pa.Table, moment: str = "ts") -> None:
+        """Windows that were counted while their events or corrections were gone, or that are the dataflow's again."""
         self._zones.refresh()
         work = Reconciliation(client, raw_ttl_days=self._raw_ttl_days, day_bounds=self._zones.day_bounds)
-        for campaign, moments in moments_of(table).items():
+        for campaign, moments in campaign_moments(table, moment).items():
             work.recompute(*campaign, moments)
 
     def _compare_topic(self, client: Client, topic: str, table: str, rows: Callable[..., pa.Table]) -> bool:
@@ -196,7 +199,10 @@ class Audit:
             # Records of a broker are not cut by bytes: what lies behind the limit is for the next round.
             return tail.offsets_are_bytes is False
         given, place = topic_rows(rows, chunk)
-        self._count(repair(client, SHAPES[table], given, place).num_rows)
+        gone = repair(client, SHAPES[table], given, place)
+        if gone.num_rows and table in _RECOUNTED:
+            self._recompute(client, gone, _RECOUNTED[table])
+        self._count(gone.num_rows)
         self._tally.rows += given.num_rows
         tail.position = chunk.next_offset
         return tail.position >= limit
@@ -219,13 +225,3 @@ class Audit:
 
 def _tally() -> Verification:
     return Verification(at_ms=0, by="store", from_ms=0, to_ms=0, events=0, rows=0, missing=0, repaired=0)
-
-
-def moments_of(table: pa.Table) -> dict[tuple[str, str], set[int]]:
-    """Event times (ms) by campaign, of the events that belong to one."""
-    found: dict[tuple[str, str], set[int]] = {}
-    names = table["org_id"].to_pylist(), table["campaign_id"].to_pylist()
-    for org_id, campaign_id, ts_ms in zip(*names, table["ts"].cast(pa.int64()).to_pylist(), strict=True):
-        if campaign_id:
-            found.setdefault((org_id, campaign_id), set()).add(ts_ms)
-    return found

@@ -19,14 +19,21 @@ from schemas.live import Verification
 from schemas.log import Log
 from storage.client import Client
 from storage.reconcile import Reconciliation
-from storage.store.audit import moments_of
 from storage.store.decided_events import DecidedEvents, Piece
-from storage.store.feed import GROUP
-from storage.store.fingerprint import EVENTS
-from storage.store.verify import missing, write
+from storage.store.event_rows import campaign_moments
+from storage.store.feed import GROUP, Tail
+from storage.store.fingerprint import CORRECTIONS, EVENTS, Shape
+from storage.store.tables import correction_table
+from storage.store.topic_feed import topic_rows
+from storage.store.verify import Place, missing, write
 from storage.store.zones import Zones
 
 PIECE_BYTES: Final = 16 * 2**20
+# A consumer of a broker has nothing at first.
+WAIT_S: Final = 5.0
+# Columns of money: of events, and of corrections.
+_COSTS: Final = ("cost_micros", "revenue_micros")
+_MONEY: Final = ("spend_micros", "revenue_micros")
 # Zones differ by quarters of an hour: a day of any of them is made of these.
 _QUARTER_MS: Final = 900_000
 # A daily row follows its events within seconds: so often a difference is looked at again, after so long.
@@ -41,11 +48,22 @@ WHERE org_id = {org_id:String} AND campaign_id = {campaign_id:String} AND level 
     AND window_start <= fromUnixTimestamp64Milli({high:Int64}, 'UTC')
 ORDER BY window_start
 """
+# As the recount has it (storage/sql/recompute.sql): the number of events and corrections is the version.
 _RAW: Final = """
-SELECT count(), sum(cost_micros), sum(revenue_micros)
-FROM events FINAL
-WHERE org_id = {org_id:String} AND campaign_id = {campaign_id:String}
-    AND ts >= fromUnixTimestamp64Milli({low:Int64}, 'UTC') AND ts < fromUnixTimestamp64Milli({high:Int64}, 'UTC')
+SELECT sum(weight), greatest(sum(cost), 0), greatest(sum(revenue), 0)
+FROM
+(
+    SELECT org_id, campaign_id, ts, cost_micros AS cost, revenue_micros AS revenue, 1 AS weight
+    FROM events FINAL
+    WHERE org_id = {org_id:String} AND campaign_id = {campaign_id:String}
+        AND ts >= fromUnixTimestamp64Milli({low:Int64}, 'UTC') AND ts < fromUnixTimestamp64Milli({high:Int64}, 'UTC')
+    UNION ALL
+    SELECT org_id, campaign_id, ts, if(cause = 'late_duplicate', 0, spend_micros),
+        if(cause = 'late_duplicate', 0, revenue_micros), if(cause = 'late_duplicate', 2, 1)
+    FROM corrections FINAL
+    WHERE org_id = {org_id:String} AND campaign_id = {campaign_id:String} AND refused = 0
+        AND ts >= fromUnixTimestamp64Milli({low:Int64}, 'UTC') AND ts < fromUnixTimestamp64Milli({high:Int64}, 'UTC')
+)
 """
 
 
@@ -61,7 +79,7 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """Events and money."""
+    """Events (and corrections, where they count) and money."""
 
     events: int = 0
     spend_micros: int = 0
@@ -83,7 +101,7 @@ class Difference:
     """What of a day differed: `expected` by `source`, `found` in ClickHouse, and whether it is mended."""
 
     day: Day
-    # "events": the log against table events; "kpi_daily": table events against the daily row.
+    # "events", "corrections": the log against the table; "kpi_daily": both tables against the daily row.
     what: str
     expected: Sums
     found: Sums
@@ -153,6 +171,7 @@ class Comparer:
         for piece in self._pieces():
             self._take(piece)
             told(self.found.events)
+        self._compare_corrections()
         for day, sums in sorted(self._missing.items()):
             there = self._expected[day] - sums
             self.found.differences.append(Difference(day, "events", self._expected[day], there, self._repairs))
@@ -183,27 +202,49 @@ class Comparer:
         self.found.events += table.num_rows
         self._add(self._expected, table)
         gone = table.filter(pa.array(missing(self._client, EVENTS, table, piece.place)))
-        if gone.num_rows == 0:
-            return
-        self.found.missing += gone.num_rows
         self._add(self._missing, gone)
-        if self._repairs:
-            write(self._client, EVENTS, gone, piece.place)
-            self.found.repaired += gone.num_rows
-            for campaign, late in moments_of(gone).items():
-                self._reconciliation.recompute(*campaign, late)
+        self._repair(EVENTS, gone, piece.place)
 
-    def _add(self, sums: dict[Day, Sums], table: pa.Table) -> None:
+    def _compare_corrections(self) -> None:
+        tail = Tail(self._log, topics.CORRECTIONS_APPLIED, 0, again=True)
+        limit, tail.position = tail.position, self._log.begin(topics.CORRECTIONS_APPLIED, 0)
+        given: dict[Day, Sums] = {}
+        lost: dict[Day, Sums] = {}
+        while tail.position < limit and (chunk := tail.read(PIECE_BYTES, WAIT_S)) is not None:
+            table, place = topic_rows(correction_table, chunk)
+            tail.position = chunk.next_offset
+            moments = table["ts"].cast(pa.int64())
+            table = table.filter(pc.and_(pc.greater_equal(moments, self._range[0]), pc.less(moments, self._range[1])))
+            self._add(given, table, _MONEY)
+            gone = table.filter(pa.array(missing(self._client, CORRECTIONS, table, place)))
+            self._add(lost, gone, _MONEY)
+            self._repair(CORRECTIONS, gone, place)
+        for day, sums in sorted(lost.items()):
+            there = given[day] - sums
+            self.found.differences.append(Difference(day, "corrections", given[day], there, self._repairs))
+        for day in given:
+            self._expected.setdefault(day, Sums())
+
+    def _repair(self, shape: Shape, gone: pa.Table, place: Place) -> None:
+        self.found.missing += gone.num_rows
+        if self._repairs and gone.num_rows:
+            write(self._client, shape, gone, place)
+            self.found.repaired += gone.num_rows
+            for campaign, moments in campaign_moments(gone).items():
+                self._reconciliation.recompute(*campaign, moments)
+
+    def _add(self, sums: dict[Day, Sums], table: pa.Table, money: tuple[str, str] = _COSTS) -> None:
+        spend, revenue = money
         quarters = pc.divide(table["ts"].cast(pa.int64()), _QUARTER_MS)
         grouped = (
             table.append_column("quarter", quarters)
             .group_by(["org_id", "campaign_id", "quarter"])
-            .aggregate([("cost_micros", "sum"), ("revenue_micros", "sum"), ("cost_micros", "count")])
+            .aggregate([(spend, "sum"), (revenue, "sum"), (spend, "count")])
         )
         for row in grouped.to_pylist():
             names = row["org_id"], row["campaign_id"]
             day = Day(*names, *self._zones.day_bounds(*names, row["quarter"] * _QUARTER_MS))
-            more = Sums(row["cost_micros_count"], row["cost_micros_sum"], row["revenue_micros_sum"])
+            more = Sums(row[f"{spend}_count"], row[f"{spend}_sum"], row[f"{revenue}_sum"])
             sums[day] = sums.get(day, Sums()) + more
 
     def _compare_daily(self, org_id: str, campaign_id: str) -> None:

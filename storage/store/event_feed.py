@@ -18,6 +18,7 @@ from storage.reconcile import Reconciliation
 from storage.store.event_rows import event_table, late_moments
 from storage.store.feed import CHUNK_BYTES, Tail
 from storage.store.fingerprint import EVENTS
+from storage.store.late_duplicates import LateDuplicates
 from storage.store.spans import Decided, Spans
 from storage.store.tables import decoded
 from storage.store.verify import Place, write
@@ -53,6 +54,7 @@ class EventFeed:
         self._tails = [Tail(log, topics.EVENTS, p) for p in range(log.partitions(topics.EVENTS))]
         self._spans = [Spans(tail.partition, done=tail.position) for tail in self._tails]
         self._zones = Zones(log, clock=clock)
+        self._again = LateDuplicates(log)
         # Moments of late events by campaign, and when the first of them was stored.
         self._late: dict[tuple[str, str], set[int]] = {}
         self._late_since_s: float | None = None
@@ -103,6 +105,8 @@ class EventFeed:
             spans.advance(min(tail.position, decided.next_offset))
             return tail.position > decided.first_offset
         table = event_table(chunk, decided)
+        # Before they are stored: a merge removes what they replace.
+        self._again.send(client, table, chunk.partition)
         write(client, EVENTS, table, Place(chunk.first_offset, chunk.next_offset, chunk.partition))
         self._note_late(late_moments(table))
         done = min(chunk.next_offset, decided.next_offset)

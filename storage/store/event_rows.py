@@ -59,3 +59,13 @@ def late_moments(table: pa.Table) -> list[tuple[str, str, int]]:
     names = rows["org_id"].to_pylist(), rows["campaign_id"].to_pylist()
     moments = zip(*names, rows["ts"].cast(pa.int64()).to_pylist(), strict=True)
     return [moment for moment in moments if moment[1]]
+
+
+def campaign_moments(table: pa.Table, moment: str = "ts") -> dict[tuple[str, str], set[int]]:
+    """Times (ms) by campaign, of the rows (events, corrections, windows) that belong to one."""
+    found: dict[tuple[str, str], set[int]] = {}
+    names = table["org_id"].to_pylist(), table["campaign_id"].to_pylist()
+    for org_id, campaign_id, ts_ms in zip(*names, table[moment].cast(pa.int64()).to_pylist(), strict=True):
+        if campaign_id:
+            found.setdefault((org_id, campaign_id), set()).add(ts_ms)
+    return found

@@ -97,9 +97,7 @@ CORRECTIONS: Final = Shape(
     "log_offset",
     ("impressions", "clicks", "conversions", "leads", "spend_micros", "revenue_micros", "late", "refused"),
 )
-SHAPES: Final = {
-    shape.table: shape for shape in (EVENTS, KPI_WINDOWS, DECISIONS, DEAD_LETTERS, CAMPAIGNS, CORRECTIONS)
-}
+SHAPES: Final = {shape.table: shape for shape in (EVENTS, KPI_WINDOWS, DECISIONS, DEAD_LETTERS, CAMPAIGNS, CORRECTIONS)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,10 +156,10 @@ def _whole_applied(record: bytes) -> Applied:
     return applied
 
 
-def _flags(applied: Applied) -> list[tuple[bool, bool]]:
-    """Of each correction, whether it is late and whether it was refused."""
+def _flags(applied: Applied) -> list[tuple[int, int]]:
+    """Of each correction, whether it is late and whether it was refused, as 1 or 0."""
     late, refused = frozenset(applied.late), frozenset(applied.refused)
-    return [(place in late, place in refused) for place in range(len(applied.corrections))]
+    return [(int(place in late), int(place in refused)) for place in range(len(applied.corrections))]
 
 
 def correction_table(records: Sequence[bytes]) -> pa.Table:

@@ -13,7 +13,7 @@ from schemas.log import Chunk, Log
 from storage.client import Client
 from storage.store.feed import CHUNK_BYTES, Tail
 from storage.store.fingerprint import SHAPES
-from storage.store.tables import campaign_table, dead_letter_table, decision_table, kpi_table
+from storage.store.tables import campaign_table, correction_table, dead_letter_table, decision_table, kpi_table
 from storage.store.verify import Place, write
 
 # Topic, table, and how records become rows.
@@ -22,6 +22,7 @@ TOPICS: Final = (
     (topics.DECISIONS, "decisions", decision_table),
     (topics.DEAD_LETTERS, "dead_letters", dead_letter_table),
     (topics.CONTROL, "campaigns", campaign_table),
+    (topics.CORRECTIONS_APPLIED, "corrections", correction_table),
 )
 
 

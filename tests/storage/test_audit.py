@@ -16,7 +16,7 @@ from tests.storage.small_flow import START_MS, events
 from tests.storage.test_verified_writes import filled
 from tests.support.memory_log import MemoryLog
 
-TABLES = ("events", "kpi_windows", "decisions", "dead_letters", "campaigns")
+TABLES = ("events", "kpi_windows", "decisions", "dead_letters", "campaigns", "corrections")
 
 
 class Stored:
@@ -28,7 +28,7 @@ class Stored:
         now_s = iter(range(0, 10**9, int(RECONCILE_S)))
         self.feeds = [
             EventFeed(self.log, raw_ttl_days=90, clock=lambda: float(next(now_s))),
-            *topic_feeds(self.log, raw_ttl_days=90),
+            *topic_feeds(self.log, raw_ttl_days=90, clock=lambda: float(next(now_s))),
         ]
         self.store()
         self.now_s = 0.0
@@ -71,6 +71,20 @@ def test_when_all_is_there_nothing_is_missing(stored: Stored) -> None:
     assert last.rows > 300
 
 
+def test_windows_written_again_keep_what_came_after_they_had_closed(stored: Stored) -> None:
+    before = stored.content()
+    stored.database.client.command("TRUNCATE TABLE kpi_windows")
+    stored.round()
+    assert stored.content() == before
+
+
+def test_corrections_that_are_gone_come_back_with_their_windows(stored: Stored) -> None:
+    before = stored.content()
+    stored.database.client.command("TRUNCATE TABLE corrections")
+    stored.round()
+    assert stored.content() == before
+
+
 def test_rows_that_are_gone_come_back_in_every_table(stored: Stored) -> None:
     before = stored.content()
     for table in TABLES:
@@ -88,7 +102,11 @@ def test_windows_counted_while_late_events_were_gone_are_counted_again(stored: S
     stored.database.client.command("DELETE FROM events WHERE late = 1")
     stored.database.client.command("DELETE FROM kpi_windows WHERE log_offset = -1")
     stored.round()
-    raw = "SELECT campaign_id, toInt64(sum(cost_micros)) FROM events_clean GROUP BY 1 ORDER BY 1"
+    events_and_corrections = (
+        "SELECT campaign_id, cost_micros AS m FROM events_clean"
+        " UNION ALL SELECT campaign_id, spend_micros FROM corrections_clean WHERE refused = 0"
+    )
+    raw = f"SELECT campaign_id, toInt64(sum(m)) FROM ({events_and_corrections}) GROUP BY 1 ORDER BY 1"
     daily = "SELECT campaign_id, toInt64(sum(spend_micros)) FROM kpi_daily GROUP BY 1 ORDER BY 1"
     assert stored.database.rows(raw) == stored.database.rows(daily)
 

@@ -76,3 +76,16 @@ def test_a_day_that_is_open_may_be_seconds_behind(stored: Stored) -> None:
     (daily,) = found.differences
     assert found.equal
     assert "still open" in daily.note
+
+
+def test_corrections_are_compared_with_the_log_and_days_with_both(stored: Stored) -> None:
+    stored.database.client.command("DELETE FROM corrections WHERE log_offset >= 0")
+    gone = compared(stored, repairs=False)
+    assert not gone.equal
+    lost = {each.what: each for each in gone.differences}
+    assert (lost["corrections"].expected.events, lost["corrections"].found.events) == (9, 0)
+    assert lost["kpi_daily"].day.campaign_id == "c0"
+    mended = compared(stored)
+    assert mended.equal
+    assert (mended.missing, mended.repaired) == (9, 9)
+    assert compared(stored).differences == []

@@ -12,35 +12,13 @@ from schemas import topics
 from schemas.decode import encode_event
 from schemas.events import Event
 from schemas.kpis import Verdicts
-from storage.store.event_feed import RECONCILE_S, EventFeed
 from storage.store.feed import GROUP
-from storage.store.feeds import topic_feeds
 from tests.storage.conftest import Database
 from tests.storage.small_flow import START_MS, SmallFlow, events, sums
+from tests.storage.stepped_store import Store
 from tests.support.memory_log import MemoryLog
 
 STORED = "SELECT event_id FROM events_clean ORDER BY log_offset"
-
-
-class Store:
-    """The feeds of `penstock store`, stepped by hand; `restarted` is a new process on the same log."""
-
-    def __init__(self, log: MemoryLog, database: Database) -> None:
-        self.log = log
-        self.database = database
-        self.now_s = 0.0
-        self.restart()
-
-    def restart(self) -> None:
-        self.events = EventFeed(self.log, raw_ttl_days=90, clock=lambda: self.now_s)
-        self.topics = topic_feeds(self.log, raw_ttl_days=90)
-
-    def catch_up(self) -> None:
-        for _ in range(2):
-            for feed in (self.events, *self.topics):
-                while feed.step(self.database.client):
-                    pass
-            self.now_s += RECONCILE_S
 
 
 @pytest.fixture

@@ -41,6 +41,10 @@ SELECT event_id, org_id, campaign_id, 'pause', 'auto', keyword, ts FROM events""
 SELECT event_id, org_id, keyword, keyword, ts FROM events""",
     """INSERT INTO campaigns (org_id, campaign_id, name, currency, time_zone, version)
 SELECT DISTINCT org_id, campaign_id, keyword, keyword, if(campaign_id = 'mine', 'UTC', keyword), 1 FROM events""",
+    """INSERT INTO corrections (correction_id, org_id, campaign_id, ts, cause, country, noted_by, note, spend_micros)
+SELECT event_id, org_id, campaign_id, ts, 'note', country, keyword, keyword, if(org_id = 'one', 5, length(day) * 7)
+FROM (SELECT *, '{day}' AS day FROM events)""",
+    "INSERT INTO stored_logs (identity, since) VALUES ('{word}', '{day}')",
     "CREATE TABLE lowered (org_id String, campaign_id LowCardinality(String)) ENGINE = MergeTree ORDER BY org_id",
     "INSERT INTO lowered SELECT org_id, campaign_id FROM events",
     "CREATE VIEW lowered_view AS SELECT * FROM lowered",
@@ -58,7 +62,7 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChdbService]:
         with connect(service.url(world)) as client:
             client.command(_EVENTS.format(org=org, word=word, day=day, late=late, place=place))
             for statement in _OTHERS:
-                client.command(statement)
+                client.command(statement.format(word=word, day=day))
     yield service
     service.kill()
 

@@ -11,6 +11,7 @@ import pytest
 
 from schemas import topics
 from schemas.control import CampaignRecord, encode_control
+from schemas.corrections import Applied, Cause, Correction, encode_applied
 from schemas.dead_letters import Reject, dead_letter
 from schemas.decisions import Kind
 from storage.insert import insert
@@ -21,7 +22,7 @@ from storage.store.fingerprint import EVENTS, KPI_WINDOWS, SHAPES, prints, quick
 from storage.store.tables import MILLIS
 from storage.store.verify import Place, UnwrittenError, missing
 from tests.storage.conftest import Database
-from tests.storage.small_flow import SmallFlow, events
+from tests.storage.small_flow import START_MS, SmallFlow, events
 from tests.storage.test_serving import decision
 from tests.support.memory_log import MemoryLog
 
@@ -68,20 +69,38 @@ def filled() -> MemoryLog:
         for n in range(5)
     ]
     log.append(topics.DEAD_LETTERS, 0, [msgspec.json.encode(letter) for letter in letters])
+    changes = [
+        Correction(
+            correction_id=f"id{n}", org_id="default", campaign_id="c0", ts_ms=START_MS + n * 7_000, cause=Cause.NOTE,
+            spend_micros=n - 3, clicks=n % 2, note="why",
+        )
+        for n in range(9)
+    ]  # fmt: skip
+    told = Applied(partition=0, now_ms=START_MS, corrections=changes, late=[*range(9)], refused=[4])
+    log.append(topics.CORRECTIONS_APPLIED, 0, [encode_applied(told)])
     return log
 
 
-FEEDS = ("events", "kpi_windows", "decisions", "dead_letters", "campaigns")
+FEEDS = ("events", "kpi_windows", "decisions", "dead_letters", "campaigns", "corrections")
 TOPIC = {
     "events": topics.EVENTS, "kpi_windows": topics.KPIS, "decisions": topics.DECISIONS,
     "dead_letters": topics.DEAD_LETTERS, "campaigns": topics.CONTROL,
+    "corrections": topics.CORRECTIONS_APPLIED,
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("table", FEEDS)
 def test_an_offset_is_not_committed_before_its_rows_are_there(database: Database, table: str) -> None:
     log, now_s = filled(), iter(range(0, 10**6, int(RECONCILE_S)))
-    feeds = [EventFeed(log, raw_ttl_days=90, clock=lambda: float(next(now_s))), *topic_feeds(log, raw_ttl_days=90)]
+
+    def clock() -> float:
+        return float(next(now_s))
+
+    feeds = [EventFeed(log, raw_ttl_days=90, clock=clock), *topic_feeds(log, raw_ttl_days=90, clock=clock)]
+    if table == "corrections":
+        # They wait for what the dataflow wrote before.
+        for topic in (topics.VERDICTS, topics.KPIS):
+            log.commit(GROUP, topic, 0, log.end(topic, 0))
     (feed,) = [feed for feed in feeds if feed.name == table]
     remaining = iter([True] * 3)
     liar = LyingClient(database.client, lambda _: next(remaining, False))

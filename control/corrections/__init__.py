@@ -1,0 +1,1 @@
+"""Corrections as people give them: checked line by line, and sent to the dataflow."""
