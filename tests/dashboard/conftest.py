@@ -6,7 +6,7 @@ import fcntl
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from api.wiring import Wiring
 from control.store import ControlStore
 from schemas.campaigns import Campaign
 from schemas.control import DecisionWordRecord, decode_control
+from schemas.corrections import COUNTERS
 from schemas.kpis import Level, Window
 from tests.support.live_feed import counters
 from tests.support.memory_log import MemoryLog
@@ -74,6 +75,36 @@ class ShownKpis:
         ][:limit]
 
 
+class ShownCorrections:
+    """Corrections of a campaign as ClickHouse would have them, and the sums of its days as they are now."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.now = dict.fromkeys(COUNTERS, 0)
+
+    def corrections(
+        self, org_id: str, campaign_id: str, cause: str, before: tuple[int, str], limit: int
+    ) -> Sequence[Mapping[str, Any]]:
+        return [row for row in self.rows if row["campaign_id"] == campaign_id][:limit]
+
+    def corrected(
+        self, org_id: str, campaign_id: str, from_ms: int, to_ms: int
+    ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        rows = [row for row in self.corrections(org_id, campaign_id, "", (0, ""), 10**6) if not row["refused"]]
+        span = {"from_ms": now_ms() - 7 * 86_400_000, "to_ms": now_ms(), "days": 7}
+        sums = {name: sum(row[name] for row in rows) for name in COUNTERS}
+        return self.now | span, sums | {"corrections": len(rows)}
+
+    def corrections_by_id(self, org_id: str, ids: Sequence[str]) -> Sequence[Mapping[str, Any]]:
+        return ()
+
+    def spend_of_days(self, org_id: str, campaign_id: str, low_ms: int, high_ms: int) -> Sequence[tuple[int, int, int]]:
+        return ()
+
+    def has_campaign(self, org_id: str, campaign_id: str) -> bool:
+        return False
+
+
 class Site:
     """An api that can be stopped and started again on the same port with the same log."""
 
@@ -81,6 +112,7 @@ class Site:
         self.log = MemoryLog()
         self.port = free_ports(1)[0]
         self.store = ControlStore.open("", folder)
+        self.corrections = ShownCorrections()
         self._keys = ApiKeys.parse(keys)
         self._running = ExitStack()
 
@@ -96,6 +128,7 @@ class Site:
             now_ms=now_ms,
             keys=self._keys,
             kpis=ShownKpis(),
+            corrections=self.corrections,
             version="0.1.0",
         )
         self._running.enter_context(served(create_app(wiring), self.port))

@@ -1,7 +1,20 @@
 /** The REST api, with its problem details (RFC 9457) turned into sentences. */
 
 import type { Decision } from "../live/protocol";
-import type { Bidding, Change, DeadLetters, Definition, Override, PlatformReceipt, ProcessRow, Said, StoredCampaign, Word } from "./records";
+import type {
+  Bidding,
+  Change,
+  Correction,
+  CorrectionTotals,
+  DeadLetters,
+  Definition,
+  Override,
+  PlatformReceipt,
+  ProcessRow,
+  Said,
+  StoredCampaign,
+  Word,
+} from "./records";
 import type { KpiRow } from "./series";
 import { read, write } from "./theme";
 
@@ -109,6 +122,14 @@ export const api = {
     const query = new URLSearchParams({ limit: String(limit), ...(reason ? { reason } : {}) });
     return call<DeadLetters>("GET", `/dead-letters?${query}`, { signal });
   },
+  corrections: (campaignId: string, limit: number, signal?: AbortSignal) =>
+    call<{ corrections: Correction[]; next_before: string | null }>(
+      "GET",
+      `/corrections?${new URLSearchParams({ campaign_id: campaignId, limit: String(limit) })}`,
+      { signal },
+    ),
+  correctionTotals: (campaignId: string, signal?: AbortSignal) =>
+    call<CorrectionTotals>("GET", `/corrections/totals?${new URLSearchParams({ campaign_id: campaignId })}`, { signal }),
   kpis: (id: string, window: string, fromMs: number, toMs: number, signal?: AbortSignal) =>
     call<{ rows: KpiRow[]; truncated: boolean }>(
       "GET",

@@ -127,3 +127,40 @@ export interface ProcessRow {
   waiting: number;
   reported_s_ago: number;
 }
+
+/** Counters, spend and revenue; signed where they are changes. */
+export interface CorrectedSums {
+  impressions: number;
+  clicks: number;
+  conversions: number;
+  leads: number;
+  spend_micros: number;
+  revenue_micros: number;
+}
+
+export interface Correction extends CorrectedSums {
+  correction_id: string;
+  campaign_id: string;
+  ts_ms: number;
+  cause: string;
+  /** Of a campaign's day, or of a moment. */
+  grain: "day" | "moment";
+  by: string;
+  noted_ms: number;
+  note: string;
+  applied_ms: number;
+  /** Closed windows were counted again. */
+  late: boolean;
+  /** Without effect: a total would have gone below zero. */
+  refused: boolean;
+}
+
+/** Whole days that span [from_ms, to_ms). */
+export interface CorrectionTotals {
+  from_ms: number;
+  to_ms: number;
+  reported: CorrectedSums;
+  difference: CorrectedSums;
+  corrected: CorrectedSums;
+  corrections: number;
+}

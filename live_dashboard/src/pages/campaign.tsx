@@ -12,6 +12,7 @@ import { BudgetBar, PERIODS, utilisation } from "../ui/budget";
 import { CampaignActions } from "../ui/actions";
 import { ChangesCard } from "../ui/changes";
 import { Chart } from "../ui/chart";
+import { CorrectionsCard } from "../ui/corrections";
 import { Pending, useDefinition } from "../ui/definition";
 import { DecisionList } from "../ui/decisions";
 import { useLive, useLiveQuietly, useNow, useRemembered } from "../ui/live";
@@ -82,6 +83,7 @@ export function CampaignPage({ id }: { id: string }) {
           </div>
         )}
       </Card>
+      <CorrectionsCard key={`corrections/${id}`} id={id} currency={row.currency} zone={row.zone} />
       {definition.stored && <ChangesCard stored={definition.stored} onReverted={definition.again} />}
     </div>
   );
