@@ -96,7 +96,7 @@ def retain() -> None:
 @app.command("compact")
 def compact(topic: Annotated[str, typer.Argument(help="A compacted topic.")] = topics.CONTROL) -> None:
     """Rewrite a topic of the local log as the last record of each key; Kafka does so by itself."""
-    from ingest.local_log.log import COMPACTED
+    from schemas.topics import COMPACTED
 
     if topic not in COMPACTED:
         raise typer.BadParameter(f"{topic} is not compacted; {', '.join(COMPACTED)} is")

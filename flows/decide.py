@@ -20,7 +20,7 @@ from flows.sink import LogSink, sink_key
 from flows.source import IDLE_S, EventsSource
 from flows.stages import CampaignStage, Decoded, ShardSettings, ToShard, decoder, to_campaign_shards
 from schemas.log import Log
-from schemas.topics import EVENTS
+from schemas.topics import EVENTS, SERVING
 
 # Bytes of one partition that a process of a cluster reads in one epoch: see `SourceOptions.epoch_bytes_max`.
 CLUSTER_EPOCH_BYTES: int = 256 * 2**20
@@ -61,7 +61,7 @@ def build(
     Once `stopping()` holds, the source ends, everything read is worked through and the last snapshot is taken. Where no
     epoch ends any more since the wall clock was set back, `renew()` is called: the dataflow is to be ended and begun
     anew. `room()` returns when there is room for a snapshot.
-    Raises LogUnavailableError when the log cannot say how many partitions it has.
+    Raises LogUnavailableError when the log cannot say how many partitions it has, and whether anything is served.
     """
     clock = clock or SystemClock()
     source = EventsSource(log, clock, meter, settings.source, stopping, Pace(clock, IDLE_S), renew, room)
@@ -70,16 +70,17 @@ def build(
     flow = Dataflow("decide")
     decoded = op.map("decode", op.input("events", flow, source), decoder(settings.shards, meter))
     letters = op.flat_map("dead_letters", decoded, lambda span: [(mine, span.dead)] if span.dead else [])
-    judged = _campaigns(decoded, settings, partitions, meter)
+    says_all = log.begin(SERVING, 0) == log.end(SERVING, 0)
+    own = ShardSettings(settings.shards, partitions, settings.dedupe_ids, settings.recovery_dir, says_all)
+    judged = _campaigns(decoded, own, meter)
     outputs = op.map("outputs", judged, lambda keyed: (mine, keyed[1]))
     end = sink or LogSink(log, meter, settings.process, settings.processes, stopping)
     op.output("log", op.merge("all_outputs", outputs, letters), end)
     return flow
 
 
-def _campaigns(decoded: Any, settings: FlowSettings, partitions: int, meter: Meter) -> KeyedStream[Any]:
+def _campaigns(decoded: Any, own: ShardSettings, meter: Meter) -> KeyedStream[Any]:
     """The keyed stage."""
-    own = ShardSettings(settings.shards, partitions, settings.dedupe_ids, settings.recovery_dir)
 
     def stage(kept: Any) -> CampaignStage:
         return CampaignStage(kept, own, meter)

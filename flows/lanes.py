@@ -26,11 +26,20 @@ _log = logging.getLogger(__name__)
 class Lane:
     """Appends records of one topic in the order they were put, in a thread of its own, until the log has them."""
 
-    def __init__(self, log: Log, topic: str, meter: Meter, bytes_max: int = LANE_BYTES_MAX) -> None:
+    def __init__(
+        self,
+        log: Log,
+        topic: str,
+        meter: Meter,
+        bytes_max: int = LANE_BYTES_MAX,
+        key_in: Callable[[bytes], str] | None = None,
+    ) -> None:
         self._log = log
         self.topic = topic
         self._meter = meter
         self._bytes_max = bytes_max
+        # The key that a record of a compacted topic names.
+        self._key_in = key_in
         self._changed = threading.Condition()
         self._waiting: list[bytes] = []
         self._read_s: list[float | None] = []
@@ -127,9 +136,10 @@ class Lane:
     def _append(self, records: list[bytes]) -> bool:
         """Append until it succeeds: a retry may write records again, which readers know by their keys."""
         wait_s = RETRY_FIRST_S
+        keys = None if self._key_in is None else [self._key_in(record) for record in records]
         while True:
             try:
-                self._log.append(self.topic, 0, records)
+                self._log.append(self.topic, 0, records, keys=keys)
                 self._error = ""
                 return True
             except LogUnavailableError as error:

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
-from flows.lanes import Lane
+from flows.lanes import LANE_BYTES_MAX, Lane
 from flows.logic.step import Output
 from flows.metrics import Meter
 from schemas.corrections import encode_applied
@@ -16,7 +16,8 @@ from schemas.dead_letters import DeadLetter
 from schemas.decisions import Decision, encode_decision
 from schemas.live import CampaignLive, LiveFrame, encode_live
 from schemas.log import Log
-from schemas.topics import CORRECTIONS_APPLIED, DEAD_LETTERS, DECISIONS, KPIS, LIVE, VERDICTS
+from schemas.serving import encode_serving, key_in
+from schemas.topics import CORRECTIONS_APPLIED, DEAD_LETTERS, DECISIONS, KPIS, LIVE, SERVING, VERDICTS
 
 Item = Output | list[DeadLetter]
 
@@ -81,6 +82,7 @@ class LogSinkPartition(StatefulSinkPartition[Item, int]):
         outputs = [value for value in values if isinstance(value, Output)]
         decisions = [decision for output in outputs for decision in output.decisions]
         self._put(DECISIONS, self._encoded(decisions), self._meter.read_s)
+        self._put(SERVING, [encode_serving(state) for output in outputs for state in output.serving])
         self._put_live([row for output in outputs for row in output.live], outputs)
         self._put(KPIS, [_encode(batch) for output in outputs for batch in output.kpis])
         self._put(VERDICTS, [_encode(verdicts) for output in outputs for verdicts in output.verdicts])
@@ -116,8 +118,9 @@ class LogSinkPartition(StatefulSinkPartition[Item, int]):
     def _lane(self, topic: str) -> Lane:
         lane = self._lanes.get(topic)
         if lane is None:
-            most = {"bytes_max": LIVE_BYTES_MAX} if topic == LIVE else {}
-            lane = self._lanes[topic] = Lane(self._log, topic, self._meter, **most)
+            bytes_max = LIVE_BYTES_MAX if topic == LIVE else LANE_BYTES_MAX
+            keys = key_in if topic == SERVING else None
+            lane = self._lanes[topic] = Lane(self._log, topic, self._meter, bytes_max, keys)
         return lane
 
     def _encoded(self, decisions: list[Decision]) -> list[bytes]:

@@ -41,6 +41,8 @@ class ShardSettings:
     partitions: int
     dedupe_ids: int
     recovery_dir: Path | None = None
+    # Topic `serving` has nothing: what a snapshot says was written there is written again.
+    says_all: bool = False
 
     def duplicates(self) -> Duplicates:
         """An empty memory; senders cannot know how it spreads ids over its tables."""
@@ -182,6 +184,8 @@ class CampaignStage(StatefulBatchLogic[ToShard, Output, Kept]):
         if self._files is not None:
             self._files.load(state["files"], duplicates)
         self._logic = CampaignShard.restore(state, kept.shard, own.shards, own.partitions, duplicates=duplicates)
+        if own.says_all:
+            self._logic.words.forget()
         self._count(kept)
 
     def _begin(self, shard: int) -> CampaignShard:
@@ -218,5 +222,5 @@ class CampaignStage(StatefulBatchLogic[ToShard, Output, Kept]):
 
 
 def _says_something(output: Output) -> bool:
-    said = output.decisions or output.kpis or output.verdicts or output.live or output.folded
+    said = output.decisions or output.kpis or output.verdicts or output.serving or output.live or output.folded
     return bool(said or output.applied or output.corrections_again)

@@ -17,6 +17,8 @@ ADMIN_S: Final = 20.0
 _DAY_MS: Final = 86_400_000
 # Replays and a ClickHouse that is away need the past; live rows need none.
 _LIVE_RETENTION_MS: Final = 600_000
+# Kafka compacts segments that nothing is appended to any more: the words of some 30,000 changes wait for that.
+_SERVING_SEGMENT_BYTES: Final = 16 * 2**20
 
 
 def topic_config(topic: str, *, retention_ms: int) -> dict[str, str]:
@@ -26,6 +28,10 @@ def topic_config(topic: str, *, retention_ms: int) -> dict[str, str]:
     'compact'
     """
     config = {"max.message.bytes": str(MESSAGE_BYTES_MAX)}
+    if topic == topics.SERVING:
+        # Nobody needs more than the newest record of a key, and each reader begins at the beginning.
+        segment = {"segment.bytes": str(_SERVING_SEGMENT_BYTES), "min.cleanable.dirty.ratio": "0.2"}
+        return config | {"cleanup.policy": "compact"} | segment
     if topic == topics.CONTROL:
         # Flows that are down for less than a day still find every record they had not read.
         return config | {"cleanup.policy": "compact", "min.compaction.lag.ms": str(_DAY_MS)}

@@ -33,6 +33,7 @@ from schemas.events import (
 from schemas.kpis import KpiBatch, Verdicts
 from schemas.live import LiveRecord
 from schemas.receipts import Receipt
+from schemas.serving import ServingWord
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
@@ -42,6 +43,7 @@ RECORDS: Final[dict[str, Any]] = {
     topics.ORDER: OrderEntry,
     topics.CONTROL: ControlRecord,
     topics.DECISIONS: tuple(CLASSES.values()),
+    topics.SERVING: ServingWord,
     topics.KPIS: KpiBatch,
     topics.VERDICTS: Verdicts,
     topics.LIVE: LiveRecord,
@@ -56,6 +58,7 @@ _TOLD: Final = {
     topics.ORDER: ("For each partition of `events`, which control records and clock ticks fell where.", None),
     topics.CONTROL: ("What people set; compacted, the last record of a key wins.", "key"),
     topics.DECISIONS: ("Pause, resume, bid, budget, pacing and modifier changes, each with its reason.", None),
+    topics.SERVING: ("What bidders are served; compacted, the last record of a key wins.", "key"),
     topics.KPIS: ("KPI windows, packed as columns; docs/topics.md has a decoder.", None),
     topics.VERDICTS: ("For each span of `events`, which were duplicates, late or dead.", None),
     topics.LIVE: ("Live rows for browsers and states of processes; losing one is harmless.", None),

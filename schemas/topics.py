@@ -16,6 +16,8 @@ ORDER: Final = "events.order"
 CONTROL: Final = "control"
 # Pause, resume, bid, budget and modifier changes.
 DECISIONS: Final = "decisions"
+# What bidders are served, the newest word on each campaign; compacted, the last record of a key wins.
+SERVING: Final = "serving"
 # KPI windows, columnar: one record is a batch of windows.
 KPIS: Final = "kpis"
 # For each span of `events`: which records were duplicates or late. The store joins it with `events`.
@@ -30,7 +32,11 @@ CORRECTIONS: Final = "corrections"
 CORRECTIONS_APPLIED: Final = "corrections.applied"
 
 PARTITIONED_LIKE_EVENTS: Final = (EVENTS, ORDER, CORRECTIONS)
-SINGLE_PARTITION: Final = (DEAD_LETTERS, CONTROL, DECISIONS, KPIS, VERDICTS, LIVE, RECEIPTS, CORRECTIONS_APPLIED)
+SINGLE_PARTITION: Final = (
+    DEAD_LETTERS, CONTROL, DECISIONS, SERVING, KPIS, VERDICTS, LIVE, RECEIPTS, CORRECTIONS_APPLIED
+)  # fmt: skip
+# On Kafka their records need keys.
+COMPACTED: Final = (CONTROL, SERVING)
 ALL: Final = PARTITIONED_LIKE_EVENTS + SINGLE_PARTITION
 # Days that these are kept at least, where there is room: few and small records, and money. What is corrected today may
 # be asked about when the platform's next invoices are here.

@@ -55,6 +55,7 @@ _SETTLED_MARGIN: Final = 1.25
 CLICKS_MIN: Final = 10
 PORTFOLIO_MS: Final = 3_600_000
 _WEEK_MS: Final = 7 * 86_400_000
+_NOTHING: Final = BiddingState()
 _STANDING: Final = (Kind.HALT, Kind.PROCEED)
 
 
@@ -371,6 +372,10 @@ class BiddingStage:
             "reporting_delay_ms": self._delay_ms(slot, self.counters(slot)),
         }
 
+    def known(self, slot: int) -> BiddingState:
+        """What is known of a campaign's bidding, to read."""
+        return self._steerings.get(slot, _NOTHING)
+
     def snapshot(self) -> list[tuple[int, bytes]]:
         """One row a campaign."""
         return [(slot, msgspec.msgpack.encode(steering)) for slot, steering in self._steerings.items()]
@@ -378,7 +383,8 @@ class BiddingStage:
     def load(self, rows: list[tuple[int, bytes]]) -> None:
         """Take the rows of a snapshot; the ledger must have its own."""
         self._steerings = {slot: msgspec.msgpack.decode(packed, type=BiddingState) for slot, packed in rows}
-        for slot in self._steerings:
+        for slot, steering in self._steerings.items():
+            steering.make_up()
             campaign = self._ledger.standing(slot).campaign
             if campaign is not None and campaign.bidding is not None:
                 self._rules[slot] = rules_of(campaign)

@@ -19,6 +19,7 @@ from flows.logic.kpi_rows import due_kinds, kpi_batches
 from flows.logic.ledger import Cause, Ledger
 from flows.logic.live_rows import REFRESH_TICKS, LivePace, live_rows
 from flows.logic.registry import CampaignKey, Limits, Registry
+from flows.logic.serving_words import ServingWords
 from flows.logic.step import Output, Step
 from schemas.control import CampaignRecord, ControlRecord, DecisionWordRecord
 from schemas.decisions import Decision, next_sequence
@@ -52,6 +53,7 @@ class CampaignShard:
         self.ledger = Ledger(self.arrays, self.registry)
         self.bidding = BiddingStage(self.arrays, self.registry, self.ledger)
         self.corrections = self._corrections()
+        self.words = ServingWords(self.arrays, self.registry, self.ledger, self.bidding)
         self._pace = LivePace()
         # By partition: the clock at its last tick, and how many ticks there were.
         self._ticked_ms: dict[int, int] = {}
@@ -86,11 +88,14 @@ class CampaignShard:
     def _number(self, decisions: list[Decision], now_ms: int) -> None:
         """Give decisions, which are here in the order in which they were taken, their places in that order."""
         for decision in decisions:
-            slot = self.registry.campaigns.get(CampaignKey(decision.org_id, decision.campaign_id))
-            assert slot is not None, "a campaign with decisions is kept"
-            row = self.arrays.campaign(slot)
+            row = self.arrays.campaign(self._slot(decision))
             decision.sequence = next_sequence(int(row["sequence"]), now_ms)
             row["sequence"] = decision.sequence
+
+    def _slot(self, decision: Decision) -> int:
+        slot = self.registry.campaigns.get(CampaignKey(decision.org_id, decision.campaign_id))
+        assert slot is not None, "a campaign with decisions is kept"
+        return slot
 
     def _verdicts(self, span: Step, duplicates: list[int], late: list[int]) -> Verdicts:
         return Verdicts(
@@ -139,6 +144,7 @@ class CampaignShard:
         else:
             output.decisions += self.bidding.note(slot, self.ledger.override(slot, record))
             output.decisions += self.bidding.override(slot, record)
+        output.serving += self.words.say([slot], span.now_ms)
 
     def _is_news(self, slot: int, record: ControlRecord) -> bool:
         if isinstance(record, CampaignRecord):
@@ -186,12 +192,13 @@ class CampaignShard:
         cause = Cause(ts_ms, f"{EVENTS}/{span.partition}@{rows.position[event]}")
         if stop == absorb.BUDGET:
             output.decisions += self.bidding.note(slot, self.ledger.budget_reached(slot, cause))
-            return
-        if stop == absorb.FIRST:
-            self.arrays.campaign(slot)["seen"] = 1
-            self.ledger.begin(slot, absorb.watermark_of(ts_ms, span.now_ms))
-            self.bidding.began(slot)
-        output.decisions += self.bidding.note(slot, self.ledger.rollover(slot, cause))
+        else:
+            if stop == absorb.FIRST:
+                self.arrays.campaign(slot)["seen"] = 1
+                self.ledger.begin(slot, absorb.watermark_of(ts_ms, span.now_ms))
+                self.bidding.began(slot)
+            output.decisions += self.bidding.note(slot, self.ledger.rollover(slot, cause))
+        output.serving += self.words.say([slot], span.now_ms)
 
     # -- ticks --------------------------------------------------------------------------------------------------
 
@@ -209,8 +216,16 @@ class CampaignShard:
         output.kpis += self._report(partition, due_kinds(tick))
         output.folded = self.registry.newly_folded()
         output.decisions += self.bidding.tick(home)
+        output.serving += self.words.say(sorted(self._changed(output.decisions)), span.now_ms)
+        output.serving += self.words.at_tick(home, span.now_ms)
         self._forget(home)
         camp["stale"][tick % REFRESH_TICKS :: REFRESH_TICKS] |= home[tick % REFRESH_TICKS :: REFRESH_TICKS]
+
+    def _changed(self, decisions: list[Decision]) -> set[int]:
+        """Campaigns of which something else may be to be served; each is told once."""
+        slots = {self._slot(decision) for decision in decisions} | self.ledger.changed
+        self.ledger.changed.clear()
+        return slots
 
     def _move_watermarks(self, camp: NDArray[np.void], home: NDArray[np.bool_], passed_ms: int, now_ms: int) -> None:
         seen = home & (camp["seen"] == 1)
@@ -287,6 +302,7 @@ class CampaignShard:
             "bidding": self.bidding.snapshot(),
             "ticks": (dict(self._ticked_ms), dict(self._ticks)),
             "registry": self.registry.snapshot(copied=copied),
+            "words": self.words.snapshot(),
             "ids": self.duplicates.snapshot() if with_ids else {},
             "corrections": self.corrections.snapshot(),
         }
@@ -312,6 +328,8 @@ class CampaignShard:
         restored.bidding.load(snapshot["bidding"])
         restored.corrections = restored._corrections()
         restored.corrections.load(snapshot.get("corrections", {}))
+        restored.words = ServingWords(restored.arrays, restored.registry, restored.ledger, restored.bidding)
+        restored.words.load(snapshot.get("words"))
         restored._ticked_ms, restored._ticks = dict(snapshot["ticks"][0]), dict(snapshot["ticks"][1])
         for slot, key in restored.registry.campaigns.used():
             restored.arrays.campaign(slot)["home"] = restored._home(key.campaign_id)

@@ -99,6 +99,8 @@ class Ledger:
         self._arrays = arrays
         self._registry = registry
         self.standings: dict[int, Standing] = {}
+        # Campaigns that were paused, resumed or are held for another reason, until somebody takes them out.
+        self.changed: set[int] = set()
         # Definitions from foreign writers that do not hold what a campaign must.
         self.bad_definitions = 0
 
@@ -239,6 +241,8 @@ class Ledger:
         hold = self.hold(slot)
         running = row["state"] == at.RUNNING
         row["state"] = at.RUNNING if hold is None else at.PAUSED
+        if hold is not standing.reason:
+            self.changed.add(slot)
         if running == (hold is None):
             self._note(standing, row, hold)
             return []

@@ -32,6 +32,8 @@ REPEAT_MS: Final = 3_600_000
 # Changes nearer to each other than this share of the larger are the same proposal.
 _SAME_SHARE: Final = 0.1
 _FAR_MS: Final = 2**62
+# Kinds of decisions that change what bidders are served.
+_SERVED: Final = (Kind.PAUSE, Kind.RESUME, Kind.SET_BID, Kind.SET_PACING, Kind.SET_BID_MODIFIERS)
 
 
 class Made(msgspec.Struct):
@@ -88,6 +90,11 @@ class BiddingState(msgspec.Struct):
     bid_micros: int | None = None
     pacing_rate: float = 1.0
     modifiers: dict[str, float] = {}
+    # The last bid that was decided, which is not the one in force under a manual bid in a mode that does not act.
+    decided_bid_micros: int | None = None
+    # The last decision that changed what is served, and from when.
+    decision_id: str | None = None
+    decided_ms: int = 0
     # The bid was sent out once.
     published: bool = False
     # A person's bid stands until it is lifted.
@@ -158,9 +165,12 @@ class BiddingState(msgspec.Struct):
 
     def keep(self, decision: Decision, approved: str = "") -> None:
         """Take over what a decision changes, and remember it so that it can be undone."""
+        if decision.kind in _SERVED:
+            self.decision_id, self.decided_ms = decision.decision_id, decision.effective_ms
         match decision:
             case SetBid():
-                self.bid_micros, self.published = decision.after.bid_micros, True
+                self.bid_micros = self.decided_bid_micros = decision.after.bid_micros
+                self.published = True
             case SetPacing():
                 self.pacing_rate = decision.after.pacing_rate
             case SetBidModifiers():
@@ -169,6 +179,14 @@ class BiddingState(msgspec.Struct):
                 pass
         made = Made(decision.decision_id, decision.kind, decision.reason, named(decision.before), approved)
         self.history = [*self.history[1 - HISTORY_MAX :], msgspec.msgpack.encode(made)]
+
+    def make_up(self) -> None:
+        """Make up for what a snapshot from before topic `serving` does not hold."""
+        if self.decision_id is not None:
+            return
+        made = (msgspec.msgpack.decode(packed, type=Made) for packed in reversed(self.history))
+        self.decision_id = next((each.decision_id for each in made if each.kind in _SERVED), None)
+        self.decided_bid_micros = self.bid_micros if self.published else None
 
     def made(self, decision_id: str) -> Made | None:
         """The decision that took effect under this id, or by approval of the recommendation of this id."""

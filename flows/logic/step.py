@@ -10,6 +10,7 @@ from schemas.corrections import Applied, Correction
 from schemas.decisions import Decision
 from schemas.kpis import KpiBatch, Verdicts
 from schemas.live import CampaignLive
+from schemas.serving import Serving
 
 
 @dataclass(slots=True)
@@ -43,6 +44,7 @@ class Output:
     decisions: list[Decision] = field(default_factory=list)
     kpis: list[KpiBatch] = field(default_factory=list)
     verdicts: list[Verdicts] = field(default_factory=list)
+    serving: list[Serving] = field(default_factory=list)
     live: list[CampaignLive] = field(default_factory=list)
     # By organisation: campaigns and series that were counted under `~other`, since the last output that says.
     folded: dict[str, int] = field(default_factory=dict)

@@ -23,7 +23,7 @@ from ingest.local_log.reader import OutsideError, PartitionReader
 from ingest.local_log.upkeep import Sealed, compact, expired, remove, sealed_segments
 from ingest.local_log.writer import PartitionWriter
 from schemas.log import Chunk, LogCorruptError, LogUnavailableError, OffsetGoneError
-from schemas.topics import CONTROL, LIVE, PARTITIONED_LIKE_EVENTS, retention_of
+from schemas.topics import COMPACTED, LIVE, PARTITIONED_LIKE_EVENTS, retention_of
 
 SEGMENT_BYTES: Final = 64 * 2**20
 # Live rows serve browsers that are connected now; nobody reads older ones.
@@ -31,7 +31,6 @@ LIVE_SEGMENT_BYTES: Final = 8 * 2**20
 LIVE_RETENTION_MS: Final = 600_000
 # A compacted topic smaller than this is read in milliseconds; rewriting it would gain nothing.
 COMPACT_BYTES: Final = 16 * 2**20
-COMPACTED: Final = (CONTROL,)
 # A reader at the tail looks again after the shortest wait, then less and less often up to the longest.
 _WAIT_SHORTEST_S: Final = 0.000_5
 _WAIT_LONGEST_S: Final = 0.005

@@ -15,7 +15,8 @@ from flows.sink import LogSink, LogSinkPartition, sink_key
 from schemas.dead_letters import Reject, dead_letter
 from schemas.decisions import Decision
 from schemas.kpis import Verdicts
-from schemas.topics import DEAD_LETTERS, DECISIONS, LIVE, VERDICTS
+from schemas.serving import Serving, decode_serving
+from schemas.topics import DEAD_LETTERS, DECISIONS, LIVE, SERVING, VERDICTS
 from tests.support.decisions import decision_of
 from tests.support.memory_log import MemoryLog
 
@@ -132,6 +133,16 @@ def test_the_snapshot_of_the_sink_waits_for_every_durable_topic() -> None:
     part.close()
     assert [len(log.records(topic)) for topic in (DECISIONS, VERDICTS, DEAD_LETTERS, LIVE)] == [2, 1, 1, 0]
     assert (meter.decisions, meter.duplicates, meter.late) == (2, 1, 2)
+
+
+def test_words_on_campaigns_are_written_under_their_keys() -> None:
+    log = MemoryLog()
+    part = LogSinkPartition(log, Meter(), never)
+    part.write_batch([Output(serving=[Serving(org_id="acme", campaign_id=name, seq=7) for name in ("a", "b")])])
+    part.snapshot()
+    part.close()
+    assert log.keys[SERVING] == ["acme/a", "acme/b"]
+    assert [decode_serving(record).campaign_id for record in log.records(SERVING)] == ["a", "b"]
 
 
 def test_a_sink_that_is_told_to_stop_while_the_log_is_away_gives_up_without_a_snapshot(

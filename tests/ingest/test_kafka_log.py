@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource
 from ingest.kafka_log import KafkaLog
 from ingest.kafka_topics import MESSAGE_BYTES_MAX, ensure_topics, group_names
 from schemas.log import LogUnavailableError
-from schemas.topics import ALL, CONTROL, CORRECTIONS, EVENTS, KPIS, LIVE
+from schemas.topics import ALL, CONTROL, CORRECTIONS, EVENTS, KPIS, LIVE, SERVING
 from tests.support.kafka import Broker
 from tests.support.logs import all_records
 
@@ -66,7 +66,7 @@ def test_a_topic_that_is_missing_says_how_to_make_it(kafka_bootstrap: str, kafka
     log.close()
 
 
-CONFIGURED = (EVENTS, CONTROL, LIVE, CORRECTIONS)
+CONFIGURED = (EVENTS, CONTROL, SERVING, LIVE, CORRECTIONS)
 
 
 def test_topics_are_made_once_with_their_settings(kafka_bootstrap: str, kafka_prefix: str) -> None:
@@ -76,7 +76,7 @@ def test_topics_are_made_once_with_their_settings(kafka_bootstrap: str, kafka_pr
     resources = [ConfigResource(ConfigResource.Type.TOPIC, kafka_prefix + topic) for topic in CONFIGURED]
     described = {resource.name: future.result() for resource, future in admin.describe_configs(resources).items()}
     policies = {name.removeprefix(kafka_prefix): found["cleanup.policy"].value for name, found in described.items()}
-    assert policies == {EVENTS: "delete", CONTROL: "compact", LIVE: "delete", CORRECTIONS: "delete"}
+    assert policies == {EVENTS: "delete", CONTROL: "compact", SERVING: "compact", LIVE: "delete", CORRECTIONS: "delete"}
     assert int(described[kafka_prefix + LIVE]["retention.ms"].value) == 600_000
     assert int(described[kafka_prefix + CORRECTIONS]["retention.ms"].value) == 90 * 86_400_000
 

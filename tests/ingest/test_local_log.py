@@ -17,7 +17,7 @@ from ingest.local_log import LocalLog
 from ingest.local_log.blocks import HEADER_BYTES, cut, encode_append
 from ingest.local_log.log import LIVE_RETENTION_MS
 from schemas.log import LogUnavailableError, OffsetGoneError
-from schemas.topics import CONTROL, CORRECTIONS, DECISIONS, EVENTS, LIVE
+from schemas.topics import COMPACTED, CONTROL, CORRECTIONS, DECISIONS, EVENTS, LIVE
 from tests.support.logs import LogPlace, all_records, start_appender
 
 SEGMENT_BYTES = 1_000
@@ -259,12 +259,13 @@ def test_a_reader_at_the_end_sees_compacted_records_again_and_then_new_ones(tmp_
     reader.close()
 
 
-def test_a_compacted_topic_that_grows_compacts_itself(tmp_path: Path) -> None:
+@pytest.mark.parametrize("topic", COMPACTED)
+def test_a_compacted_topic_that_grows_compacts_itself(tmp_path: Path, topic: str) -> None:
     log = small_log(tmp_path, compact_bytes=2_000)
     for version in range(1_000):
-        log.append(CONTROL, 0, [keyed(f"k{version % 3}", version)])
-    assert log.end(CONTROL, 0) - log.begin(CONTROL, 0) < 2_500
-    latest = {json.loads(record)["key"]: json.loads(record)["version"] for record in all_records(log, CONTROL, 0)}
+        log.append(topic, 0, [keyed(f"k{version % 3}", version)])
+    assert log.end(topic, 0) - log.begin(topic, 0) < 2_500
+    latest = {json.loads(record)["key"]: json.loads(record)["version"] for record in all_records(log, topic, 0)}
     assert latest == {"k0": 999, "k1": 997, "k2": 998}
     log.close()
 

@@ -124,9 +124,10 @@ class Flow:
                 self.outputs.append(self.campaigns[shard].step(part))
         return self
 
-    def restart(self) -> Flow:
-        """The stage restored from its pickled snapshots; the outputs so far stay."""
+    def restart(self, without: str = "") -> Flow:
+        """The stage restored from its pickled snapshots, as if they had no part of a name; the outputs so far stay."""
         snapshots = pickle.loads(pickle.dumps([s.snapshot() for s in self.campaigns]))
+        snapshots = [{name: part for name, part in s.items() if name != without} for s in snapshots]
         self.campaigns = [
             CampaignShard.restore(s, k, self.shards, 1, self.limits, Duplicates(1, self.dedupe_ids))
             for k, s in enumerate(snapshots)
