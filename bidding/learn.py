@@ -51,6 +51,17 @@ class Rules:
     def has_goal(self) -> bool:
         return self.bidding.strategy in (Strategy.TARGET_CPA, Strategy.TARGET_ROAS)
 
+    @property
+    def goal(self) -> float | int | None:
+        """What a conversion may cost, in micros, or what revenue over spend must be; None without a goal."""
+        if self.bidding.strategy is Strategy.TARGET_CPA:
+            return self.bidding.target_cpa_micros
+        return self.bidding.target_roas if self.bidding.strategy is Strategy.TARGET_ROAS else None
+
+    def outcomes(self, state: CampaignState) -> int:
+        """How many outcomes were seen so far."""
+        return state.conversions if self.counts_conversions else state.clicks
+
     def rates(self, state: CampaignState) -> NDArray[np.float64]:
         """Expected traffic per hour of the week."""
         parts = self.bidding.day_parts

@@ -34,7 +34,7 @@ from flows.logic.slow_beat import (
     segments_of_day,
 )
 from flows.logic.steering import BiddingState, Counted
-from schemas.campaigns import Bidding, Campaign, Strategy
+from schemas.campaigns import Campaign, Strategy
 from schemas.control import DecisionWordRecord, OverrideRecord
 from schemas.decisions import Decision, Kind, Mode, SetBid
 
@@ -357,10 +357,10 @@ class BiddingStage:
             "mode": bidding.mode.value,
             "bid_micros": steering.bid_micros,
             "pacing_rate": steering.pacing_rate,
-            "goal": _goal(bidding),
+            "goal": rules.goal,
             "multiplier": round(controller.log_goal, 6) if rules.has_goal else None,
             "halted": int(controller.halted),
-            "learning": int(_learned(rules, controller.conversions, controller.clicks) < bidding.learning_events),
+            "learning": int(rules.outcomes(controller) < bidding.learning_events),
             "bid_held": "override"
             if steering.overridden
             else "undo"
@@ -394,13 +394,3 @@ def rules_of(campaign: Campaign) -> Rules:
     """What the controller of a campaign is set to."""
     assert campaign.bidding is not None
     return Rules(campaign.bidding, campaign.time_zone, campaign.end_ms, campaign.campaign_id)
-
-
-def _goal(bidding: Bidding) -> float | int | None:
-    if bidding.strategy is Strategy.TARGET_CPA:
-        return bidding.target_cpa_micros
-    return bidding.target_roas if bidding.strategy is Strategy.TARGET_ROAS else None
-
-
-def _learned(rules: Rules, conversions: int, clicks: int) -> int:
-    return conversions if rules.counts_conversions else clicks
