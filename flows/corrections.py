@@ -17,9 +17,9 @@ from schemas.log import Log, LogUnavailableError, OffsetGoneError
 from schemas.topics import CORRECTIONS, partition_of
 from schemas.unreadable import UNREADABLE
 
-# Of one entry. A correction takes a campaign shard some 50 us: an import of any size holds the events of others up by
-# some milliseconds a second, and 100,000 lines for one partition are through in six minutes.
-ENTRY_CORRECTIONS_MAX: Final = 300
+# Of one entry, and there is one a second. A correction takes a campaign shard some 50 us: an import of any size holds
+# the events of others up by 25 ms a second, and 100,000 lines for one partition are through in 200 s.
+ENTRY_CORRECTIONS_MAX: Final = 500
 ENTRY_BYTES_MAX: Final = 256 * 1024
 # While the topic cannot be read (it was not made yet, after an upgrade) nothing else waits for it.
 _RETRY_S: Final = 30.0

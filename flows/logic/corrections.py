@@ -45,15 +45,19 @@ class KnownIds:
         self._numbers = {} if kept is None else {org_id: number for number, org_id in enumerate(kept.organisations)}
         self._seen = SeenIds(ids_max, spread) if kept is None else SeenIds.restore(kept.ids, ids_max, spread)
 
-    def is_new(self, correction: Correction) -> bool:
-        """Whether it did not come before; remembers it."""
-        org_id = correction.org_id
+    def new_among(self, corrections: list[Correction]) -> list[Correction]:
+        """Those that did not come before; remembers them."""
+        digests = b"".join(
+            hashlib.blake2b(correction.correction_id.encode(), digest_size=8).digest() for correction in corrections
+        )
+        owners = np.array([self._number(correction.org_id) for correction in corrections], np.int32)
+        new = self._seen.mark_new(np.frombuffer(digests, np.uint64), owners)
+        return [correction for correction, is_new in zip(corrections, new.tolist(), strict=True) if is_new]
+
+    def _number(self, org_id: str) -> int:
         if org_id not in self._numbers and len(self._numbers) < _ORGANISATIONS_MAX:
             self._numbers[org_id] = len(self._numbers)
-        number = self._numbers.get(org_id, _ORGANISATIONS_MAX - 1)
-        digest = hashlib.blake2b(correction.correction_id.encode(), digest_size=8).digest()
-        new = self._seen.mark_new(np.frombuffer(digest, np.uint64), np.array([number], np.int32))
-        return bool(new[0])
+        return self._numbers.get(org_id, _ORGANISATIONS_MAX - 1)
 
     def kept(self) -> _Kept:
         """All that is remembered, in copies."""
@@ -82,7 +86,7 @@ class Corrections:
     def apply(self, span: Step, output: Output) -> None:
         """Bring the corrections of a control point into force; all windows must be flushed."""
         known = self._known.setdefault(span.partition, KnownIds(spread=self._spread))
-        new = [correction for correction in span.corrections if known.is_new(correction)]
+        new = known.new_among(span.corrections)
         output.corrections_again += len(span.corrections) - len(new)
         if not new:
             return

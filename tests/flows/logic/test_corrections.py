@@ -302,9 +302,10 @@ def test_two_organisations_may_use_the_same_id() -> None:
 def test_a_flood_of_one_organisation_s_corrections_pushes_no_others_out() -> None:
     known = KnownIds(ids_max=100)
     quiet = [corrected(key, org_id="quiet") for key in range(40)]
-    assert all(known.is_new(each) for each in quiet)
-    assert all(known.is_new(corrected(key, org_id="loud")) for key in range(5_000))
-    assert not any(known.is_new(each) for each in quiet)
+    assert known.new_among(quiet) == quiet
+    flood = [corrected(key, org_id="loud") for key in range(5_000)]
+    assert all(known.new_among(flood[first : first + 7]) for first in range(0, len(flood), 7))
+    assert known.new_among(quiet) == []
 
 
 # -- whatever comes ------------------------------------------------------------------------------------------------
