@@ -249,10 +249,11 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
                 break
             self._order.take()
             self._control.followed(entry.control)
-            # An entry that does not move the clock on is a retry's copy that the log took after all.
-            if entry.now_ms > self._place.now_ms:
-                corrections = [] if isinstance(entry.corrections, UnsetType) else entry.corrections
-                points.append(replace(self._point(entry.now_ms, entry.control), corrections=corrections))
+            corrections = [] if isinstance(entry.corrections, UnsetType) else entry.corrections
+            # An entry that does not move the clock on is a retry's copy that the log took after all; it may bring more.
+            if entry.now_ms > self._place.now_ms or corrections:
+                now_ms = max(entry.now_ms, self._place.now_ms)
+                points.append(replace(self._point(now_ms, entry.control), corrections=corrections))
             self._follow(entry)
         self._idle = False
         # Points are steps, too.

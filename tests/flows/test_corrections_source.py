@@ -10,7 +10,7 @@ import pytest
 
 from flows.corrections import ENTRY_CORRECTIONS_MAX
 from flows.place import LogBehindError, Place
-from schemas.control import decode_order
+from schemas.control import OrderEntry, decode_order, encode_order
 from schemas.corrections import Cause, Correction, encode_correction
 from schemas.log import Chunk, LogUnavailableError
 from schemas.topics import CORRECTIONS, ORDER
@@ -226,3 +226,11 @@ def test_what_entries_brought_is_not_read_again_by_a_flow_that_begins_anew(log: 
     assert decode_order(second).corrections_next == decode_order(first).corrections_next
     log.drop_before(ORDER, HERE, len(first) + 1)
     assert Reader(log).later(5_000).read()[-2:] == ["tick 1001000", "tick 1005000"]
+
+
+def test_a_retry_s_copy_of_an_entry_may_bring_more(log: MemoryLog) -> None:
+    """The log took an entry after all, and the next try found another correction before the clock had moved on."""
+    first, second = correction(), correction("k2")
+    both = [OrderEntry(offset=0, now_ms=1_000_000, corrections=some) for some in ([first], [first, second])]
+    log.append(ORDER, HERE, [encode_order(entry) for entry in both])
+    assert Reader(log, journals=False).read() == ["tick 1000000 {k1}", "tick 1000000 {k1 k2}"]
