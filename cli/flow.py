@@ -73,10 +73,10 @@ def _run(
     from cli.telemetry import telemetry
     from cli.wiring import open_log
     from flows.fence import Fence, FencedError
-    from flows.id_files import IdsDamagedError
     from flows.metrics import Meter
     from flows.place import LogBehindError
     from flows.process import ProcessSettings, end_with_parent, run
+    from flows.snapshots.framed import StateDamagedError
     from flows.store import StoreMismatchError
     from schemas.health import Progress
 
@@ -106,7 +106,7 @@ def _run(
             with told, reporting(settings.data_dir, name, progress) as reporter:
                 reporter.tell_on(log)
                 run(log, own, ready=lambda: _say_ready(settings, own), progress=progress, meter=meter)
-    except (FencedError, StoreMismatchError, LogBehindError, IdsDamagedError) as error:
+    except (FencedError, StoreMismatchError, LogBehindError, StateDamagedError) as error:
         refuse("flow", settings, error)
         raise typer.Exit(2) from None
     say("flow", settings, f"stopped after {meter.lines} events and {meter.decisions} decisions")

@@ -55,12 +55,14 @@ def build(
     sink: Sink[Any] | None = None,
     renew: Callable[[], None] = nothing,
     room: Callable[[], None] = nothing,
+    full: Callable[[OSError], None] | None = None,
 ) -> Dataflow:
     """The dataflow over `log`. `sink` takes (sink key, Output or dead letters) in place of the log.
 
     Once `stopping()` holds, the source ends, everything read is worked through and the last snapshot is taken. Where no
     epoch ends any more since the wall clock was set back, `renew()` is called: the dataflow is to be ended and begun
-    anew. `room()` returns when there is room for a snapshot.
+    anew. `room()` returns when there is room for a snapshot; `full(error)` when one that met a full disk may be tried
+    again.
     Raises LogUnavailableError when the log cannot say how many partitions it has, and whether anything is served.
     """
     clock = clock or SystemClock()
@@ -71,7 +73,7 @@ def build(
     decoded = op.map("decode", op.input("events", flow, source), decoder(settings.shards, meter))
     letters = op.flat_map("dead_letters", decoded, lambda span: [(mine, span.dead)] if span.dead else [])
     says_all = log.begin(SERVING, 0) == log.end(SERVING, 0)
-    own = ShardSettings(settings.shards, partitions, settings.dedupe_ids, settings.recovery_dir, says_all)
+    own = ShardSettings(settings.shards, partitions, settings.dedupe_ids, settings.recovery_dir, says_all, full)
     judged = _campaigns(decoded, own, meter)
     outputs = op.map("outputs", judged, lambda keyed: (mine, keyed[1]))
     end = sink or LogSink(log, meter, settings.process, settings.processes, stopping)

@@ -20,10 +20,10 @@ from bytewax.recovery import RecoveryConfig
 
 from flows.clock import SystemClock
 from flows.decide import CLUSTER_EPOCH_BYTES, FlowSettings, build
-from flows.id_files import IdsDamagedError
 from flows.metrics import Meter
 from flows.place import SPAN_BYTES, LogBehindError, SourceOptions
 from flows.room import Room
+from flows.snapshots.framed import StateDamagedError
 from flows.status import StatusReporter
 from flows.store import StoreSettings, prepare
 from flows.warm import load_kernels, settle_collector
@@ -118,8 +118,8 @@ def run(
 ) -> Meter:
     """Run the flow until it is told to stop, or with `until_end` until the log's end; what was counted.
 
-    Raises StoreMismatchError, LogBehindError, IdsDamagedError, and RuntimeError when a stage failed or another process
-    of the cluster went away.
+    Raises StoreMismatchError, LogBehindError, StateDamagedError, and RuntimeError when a stage failed or another
+    process of the cluster went away.
     """
     stop = Stop()
     stop.on_signals()
@@ -187,7 +187,9 @@ def _run_dataflow(
     room: Room,
 ) -> None:
     renew = _break_cluster if settings.addresses else stop.renew
-    flow = build(flow_settings, log, meter=meter, clock=clock, stopping=stop, renew=renew, room=room.wait)
+    flow = build(
+        flow_settings, log, meter=meter, clock=clock, stopping=stop, renew=renew, room=room.wait, full=room.full
+    )
     # Bytewax writes to the store when it opens it, too.
     room.wait()
     epoch = timedelta(seconds=settings.epoch_seconds)
@@ -213,9 +215,9 @@ def _break_cluster() -> None:
     raise RuntimeError("the wall clock was set back: the cluster goes on from its last snapshot")
 
 
-def _told(error: BaseException | None) -> LogBehindError | IdsDamagedError | None:
+def _told(error: BaseException | None) -> LogBehindError | StateDamagedError | None:
     """What a partition or a shard said, out of what Bytewax made of it."""
-    while error is not None and not isinstance(error, LogBehindError | IdsDamagedError):
+    while error is not None and not isinstance(error, LogBehindError | StateDamagedError):
         error = error.__cause__ or error.__context__
     return error
 

@@ -16,6 +16,7 @@ MARGIN_BYTES: Final = 16 * 2**20
 # A snapshot stands in SQLite's write-ahead log and then in its file.
 _COPIES: Final = 2
 _LOOK_S: Final = 0.2
+_FULL_S: Final = 1.0
 _MIB: Final = 2**20
 
 _log = logging.getLogger(__name__)
@@ -60,3 +61,12 @@ class Room:
             self._meter.loop.waits_for(wanted, "room")
             self._sleep(_LOOK_S)
         self._meter.loop.goes_on("room")
+
+    def full(self, error: OSError) -> None:
+        """Wait a moment: a snapshot met a full disk. Raises RuntimeError when the flow is told to stop meanwhile."""
+        wanted = f"room on the disk of {self._folder} for its state ({error}); free some"
+        if self._stopping():
+            raise RuntimeError(f"stopped without {wanted}. The next start goes on from the last snapshot") from error
+        _log.warning("the flow waits for %s", wanted)
+        self._meter.loop.waits_for(wanted, "room")
+        self._sleep(_FULL_S)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import pickle
 import secrets
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import zstandard
 from bytewax.operators import StatefulBatchLogic
 
 from flows.logic.campaign_shard import CampaignShard
@@ -20,7 +17,8 @@ from flows.logic.duplicates import Duplicates
 from flows.logic.routing import CampaignRoutes
 from flows.logic.step import Output, Step
 from flows.metrics import Meter
-from flows.shard_ids import ShardIds
+from flows.snapshots.shard import ShardFiles
+from flows.snapshots.versions import read, write
 from flows.source import Item
 from schemas.dead_letters import DeadLetter
 from schemas.decode import SeriesTable, decode_chunk
@@ -35,7 +33,7 @@ class ToShard(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ShardSettings:
-    """What a campaign shard is made from. Without `recovery_dir` ids are part of its snapshot."""
+    """What a campaign shard is made from. Without `recovery_dir` its snapshot is whole and holds all."""
 
     shards: int
     partitions: int
@@ -43,14 +41,16 @@ class ShardSettings:
     recovery_dir: Path | None = None
     # Topic `serving` has nothing: what a snapshot says was written there is written again.
     says_all: bool = False
+    # Waits until the disk may take more, told why it did not.
+    wait: Callable[[OSError], None] | None = None
 
     def duplicates(self) -> Duplicates:
         """An empty memory; senders cannot know how it spreads ids over its tables."""
         return Duplicates(self.partitions, self.dedupe_ids, secrets.randbits(64))
 
-    def files(self, shard: int) -> ShardIds | None:
-        """The files of a shard's ids."""
-        return None if self.recovery_dir is None else ShardIds(self.recovery_dir, shard)
+    def files(self, shard: int) -> ShardFiles | None:
+        """The files of a shard's state and ids."""
+        return None if self.recovery_dir is None else ShardFiles(self.recovery_dir, shard, self.wait)
 
 
 class Kept(NamedTuple):
@@ -58,57 +58,6 @@ class Kept(NamedTuple):
 
     shard: int
     packed: bytes
-
-
-# The tables of windows are mostly small numbers in wide columns: packed to a sixth, at less than it takes Bytewax to
-# write the rest to disk. Hashes do not pack.
-_ZSTD_LEVEL: Final = -5
-# An array that packs no better than this at its beginning is kept as it is.
-_WORTH_PACKING: Final = 0.8
-_TRIED_BYTES: Final = 2**16
-
-# Where the classes of a shard's state are, and what a wheel puts before them.
-_OURS: Final = ("flows", "schemas", "bidding")
-_OF_A_WHEEL: Final = "penstock."
-_HERE: Final = (__package__ or "").removesuffix("flows")
-
-
-def pack(state: Any) -> bytes:
-    """State as bytes for the recovery store; its arrays are read where they are.
-
-    >>> unpack(pack({"seen": [1, 2]}))
-    {'seen': [1, 2]}
-    """
-    buffers: list[pickle.PickleBuffer] = []
-    head = pickle.dumps(state, protocol=5, buffer_callback=buffers.append)
-    return pickle.dumps((head, [_packed(buffer.raw()) for buffer in buffers]), protocol=5)
-
-
-def _packed(raw: memoryview) -> tuple[bool, bytes]:
-    """Bytes of an array, and whether they are compressed."""
-    compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL)
-    tried = raw[:_TRIED_BYTES]
-    if len(compressor.compress(tried)) > _WORTH_PACKING * len(tried):
-        return False, bytes(raw)
-    return True, compressor.compress(raw)
-
-
-def unpack(packed: bytes) -> Any:
-    """The state that was packed; only ever given what this flow wrote to its own recovery store."""
-    head, arrays = pickle.loads(packed)  # noqa: S301
-    decompress = zstandard.ZstdDecompressor().decompress
-    # Bytes that may be written to, as an array's should be.
-    buffers = [bytearray(decompress(kept) if is_packed else kept) for is_packed, kept in arrays]
-    return _Unpickler(io.BytesIO(head), buffers=buffers).load()
-
-
-class _Unpickler(pickle.Unpickler):
-    """Finds our classes by the name that they have here: below `penstock` in a wheel, at the top in a checkout."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        bare = module.removeprefix(_OF_A_WHEEL)
-        ours = bare.partition(".")[0] in _OURS
-        return super().find_class(_HERE + bare if ours else module, name)
 
 
 @dataclass(slots=True)
@@ -169,7 +118,7 @@ class CampaignStage(StatefulBatchLogic[ToShard, Output, Kept]):
     """A campaign shard: duplicates, KPIs, budgets, decisions."""
 
     def __init__(self, kept: Kept | None, settings: ShardSettings, meter: Meter | None = None) -> None:
-        """Raises IdsDamagedError where files that the snapshot names are not whole."""
+        """Raises StateDamagedError where files that the snapshot names are not whole."""
         self._meter = meter
         self._settings = settings
         self._logic: CampaignShard | None = None
@@ -177,12 +126,9 @@ class CampaignStage(StatefulBatchLogic[ToShard, Output, Kept]):
             self._restore(kept)
 
     def _restore(self, kept: Kept) -> None:
-        own = self._settings
-        state = unpack(kept.packed)
-        duplicates = own.duplicates()
+        own, duplicates = self._settings, self._settings.duplicates()
         self._files = own.files(kept.shard)
-        if self._files is not None:
-            self._files.load(state["files"], duplicates)
+        state = read(kept.packed, None) if self._files is None else self._files.load(kept.packed, duplicates)
         self._logic = CampaignShard.restore(state, kept.shard, own.shards, own.partitions, duplicates=duplicates)
         if own.says_all:
             self._logic.words.forget()
@@ -207,17 +153,18 @@ class CampaignStage(StatefulBatchLogic[ToShard, Output, Kept]):
         return ([] if self._logic is None else [self._logic.drain()]), StatefulBatchLogic.RETAIN
 
     def snapshot(self) -> Kept:
-        """The shard's state. Ids go into files first, where there are any, so that what the snapshot names is there."""
-        logic = self._logic
+        """The shard's state. Files come first, so that what the snapshot names is there."""
+        logic, files = self._logic, self._files
         assert logic is not None
-        state = logic.snapshot(copied=False, with_ids=self._files is None)
-        if self._files is not None:
-            state["files"] = self._files.save(logic.duplicates)
-        return self._count(Kept(logic.shard, pack(state)))
+        state = logic.snapshot(copied=False, with_ids=files is None)
+        return self._count(
+            Kept(logic.shard, write(state, None) if files is None else files.save(state, logic.duplicates))
+        )
 
     def _count(self, kept: Kept) -> Kept:
         if self._meter is not None:
-            self._meter.kept("campaigns", kept.shard, len(kept.packed))
+            written = 0 if self._files is None else self._files.written
+            self._meter.kept("campaigns", kept.shard, len(kept.packed) + written)
         return kept
 
 

@@ -11,9 +11,12 @@ from typing import Final
 
 from bytewax.recovery import init_db_dir
 
+from flows.snapshots.versions import MIGRATIONS, VERSION
+
 _SETTINGS: Final = "settings.json"
-# Raised whenever what a stage keeps in a snapshot changes its form: an older store is then refused, not misread.
-STATE_FORMAT: Final = 4
+# What a stage keeps in a snapshot. An older store is gone on with where there are steps from its version; what this
+# version writes is of the newest, so an older one refuses the store from then on.
+STATE_FORMAT: Final = VERSION
 
 
 # What stands in a store that was put aside, before the time in ms.
@@ -45,9 +48,10 @@ def prepare(folder: Path, settings: StoreSettings, *, process: int, processes: i
         return
     made = json.loads((folder / _SETTINGS).read_text())
     wanted = asdict(settings)
-    if made.get("state_format", 1) != settings.state_format:
+    of = made.get("state_format", 1)
+    if of != settings.state_format and of not in MIGRATIONS:
         raise StoreMismatchError(
-            f"{folder} was written by another version of Penstock: its state has format {made.get('state_format', 1)}, "
+            f"{folder} was written by another version of Penstock: its state has format {of}, "
             f"which here is {settings.state_format}. Go on with that version, or move the folder away: the flow then "
             "reads the log from its beginning, as far back as it is kept, and takes every decision again, same ids"
         )
@@ -57,6 +61,7 @@ def prepare(folder: Path, settings: StoreSettings, *, process: int, processes: i
             "Bring that log back, or run `penstock flow --rewind`: the state is put aside, and the next start makes it "
             "anew from all that this log holds"
         )
+    made["state_format"] = settings.state_format
     different = [name for name in wanted if made.get(name) != wanted[name]]
     if different:
         changes = ", ".join(f"{name} {made.get(name)} is now {wanted[name]}" for name in different)
@@ -64,6 +69,15 @@ def prepare(folder: Path, settings: StoreSettings, *, process: int, processes: i
             f"{folder} was made with other settings: {changes}. Set them back, or move the folder away: the flow then "
             "reads the log from its beginning and takes every decision again, with the same ids"
         )
+    if of != settings.state_format:
+        _write_settings(folder, settings, process)
+
+
+def _write_settings(folder: Path, settings: StoreSettings, process: int) -> None:
+    """Whole or not at all, though other processes of the cluster may write the same."""
+    half = folder / f"{_SETTINGS}.{process}"
+    half.write_text(json.dumps(asdict(settings)))
+    half.replace(folder / _SETTINGS)
 
 
 def put_aside(folder: Path, now_ms: int) -> Path | None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from flows.logic import layout as at
 from flows.logic.absorb import flush, merge_series_reach
 from flows.logic.cells import release_window, take_window
+from flows.logic.kept import fitted
 from flows.logic.layout import State
 
 # Groups between two flushes; 64 bytes each.
@@ -173,6 +174,8 @@ class Arrays:
     def restore(cls, snapshot: dict[str, NDArray[Any]]) -> Arrays:
         """The arrays of a snapshot, with room to grow."""
         arrays = cls()
+        types = {name: array.dtype for name, array in arrays.state._asdict().items()}
+        snapshot = {name: fitted(kept, types[name]) for name, kept in snapshot.items()}
         arrays.campaigns, arrays.series = len(snapshot["camp"]), len(snapshot["series"])
 
         def roomy(name: str, least: int) -> Any:

@@ -22,6 +22,7 @@ from bidding.proposal import Proposal, as_decision
 from flows.logic import layout as at
 from flows.logic.arrays import Arrays
 from flows.logic.budgets import BUDGETS, budget_states
+from flows.logic.kept import KeptRows
 from flows.logic.ledger import Cause, Ledger
 from flows.logic.people import Words
 from flows.logic.registry import Registry
@@ -376,13 +377,13 @@ class BiddingStage:
         """What is known of a campaign's bidding, to read."""
         return self._steerings.get(slot, _NOTHING)
 
-    def snapshot(self) -> list[tuple[int, bytes]]:
-        """One row a campaign."""
-        return [(slot, msgspec.msgpack.encode(steering)) for slot, steering in self._steerings.items()]
+    def snapshot(self) -> KeptRows:
+        """One row a campaign: a packed `BiddingState`."""
+        return KeptRows((slot, msgspec.msgpack.encode(steering)) for slot, steering in self._steerings.items())
 
-    def load(self, rows: list[tuple[int, bytes]]) -> None:
+    def load(self, rows: KeptRows) -> None:
         """Take the rows of a snapshot; the ledger must have its own."""
-        self._steerings = {slot: msgspec.msgpack.decode(packed, type=BiddingState) for slot, packed in rows}
+        self._steerings = {slot: msgspec.msgpack.decode(packed, type=BiddingState) for slot, packed in rows.items()}
         for slot, steering in self._steerings.items():
             steering.make_up()
             campaign = self._ledger.standing(slot).campaign

@@ -15,6 +15,7 @@ import numpy as np
 from flows.logic import layout as at
 from flows.logic.arrays import Arrays
 from flows.logic.budgets import BUDGETS, Budget
+from flows.logic.kept import KeptRows
 from flows.logic.periods import day_bounds, day_from, week_bounds, week_from
 from flows.logic.registry import Registry
 from schemas.campaigns import Campaign, CampaignStatus
@@ -340,13 +341,13 @@ class Ledger:
             cause_event=cause.event,
         )
 
-    def snapshot(self) -> list[tuple[int, bytes]]:
-        """Slot and packed `KeptStanding` of each campaign that people set something for."""
-        return [(slot, msgspec.msgpack.encode(_kept(standing))) for slot, standing in self.standings.items()]
+    def snapshot(self) -> KeptRows:
+        """By slot the packed `KeptStanding` of each campaign that people set something for."""
+        return KeptRows((slot, msgspec.msgpack.encode(_kept(standing))) for slot, standing in self.standings.items())
 
-    def load(self, rows: list[tuple[int, bytes]]) -> None:
+    def load(self, rows: KeptRows) -> None:
         """Take the rows of a snapshot."""
-        for slot, packed in rows:
+        for slot, packed in rows.items():
             self.standings[slot] = _standing_of(msgspec.msgpack.decode(packed, type=KeptStanding))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.logic import series_slots as at
+from flows.logic.kept import KeptRows
 from flows.logic.series_free import forget, free_series, put_campaign, remove_campaign
 from flows.logic.series_index import IndexArrays, longer
 from flows.logic.series_slots import OTHER, Bounds, Given, Seen
@@ -337,8 +338,9 @@ class Registry:
         rows = self._arrays.index.organisations
         owners = [(key[0], *rows[number][["guaranteed", "folded"]].item()) for number, key in self._owners()]
         return {
-            "campaigns": msgspec.msgpack.encode(self.campaigns.keys),
-            "defined": sorted(self.defined),
+            "campaigns": KeptRows((slot, msgspec.msgpack.encode(key)) for slot, key in self.campaigns.used()),
+            "campaigns_end": len(self.campaigns.keys),
+            "defined": np.array(sorted(self.defined), np.int32),
             "organisations": sorted(owners),
             **self._arrays.snapshot(copied=copied),
         }
@@ -356,8 +358,11 @@ class Registry:
         labels = [folded for _, _, folded in snapshot["organisations"]]
         self._arrays.index.marks[at.FOLDED_END] = max(labels, default=at.FREE) + 1
         self._folded_told = self.folded
-        self.defined = set(snapshot["defined"])
-        self._load_campaigns(msgspec.msgpack.decode(snapshot["campaigns"], type=list[CampaignKey | None]))
+        self.defined = set(snapshot["defined"].tolist())
+        keys: list[CampaignKey | None] = [None] * snapshot["campaigns_end"]
+        for slot, packed in snapshot["campaigns"].items():
+            keys[slot] = msgspec.msgpack.decode(packed, type=CampaignKey)
+        self._load_campaigns(keys)
         self._arrays.load_series(snapshot)
 
     def _load_campaigns(self, keys: list[CampaignKey | None]) -> None:

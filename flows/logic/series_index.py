@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.logic import series_slots as at
+from flows.logic.kept import fitted
 from flows.logic.series_free import compact, put_slots
 from flows.logic.series_slots import Index
-from schemas.batch import DIMENSIONS, SERIES, TEXT_PADDING, lengths_of, runs
+from schemas.batch import DIMENSIONS, SERIES, TEXT_PADDING, lengths_of
 
 _ROWS_MIN: Final = 64
 _TEXT_MIN: Final = 4_096
@@ -121,20 +122,19 @@ class IndexArrays:
         self.index = self.index._replace(campaigns=rows, campaign_table=np.full(4 * room, -1, np.int32))
 
     def snapshot(self, *, copied: bool) -> dict[str, NDArray[Any]]:
-        """Series and their texts; without copies they are good until the next step."""
+        """Series and all texts, where they are; without copies they are good until the next step."""
         x = self.index
-        rows = x.series[: x.marks[at.SERIES_END]]
-        named = rows[(rows["campaign"] >= 0) & (rows["start"] > 0)]
-        return {
-            "series": rows.copy() if copied else rows,
-            "free": x.free[: x.marks[at.SERIES_FREE]].copy(),
-            "text": self.text[runs(named["start"], named["total"].astype(np.int64))],
-            "folded": x.folded.copy(),
+        used = {
+            "series": x.series[: x.marks[at.SERIES_END]],
+            "free": x.free[: x.marks[at.SERIES_FREE]],
+            "text": self.text[: x.marks[at.TEXT_END]],
+            "folded": x.folded,
         }
+        return {name: rows.copy() for name, rows in used.items()} if copied else used
 
     def load_series(self, snapshot: dict[str, Any]) -> None:
         """Take the series of a snapshot; campaigns are there."""
-        rows, text, free = snapshot["series"], snapshot["text"], snapshot["free"]
+        rows, text, free = fitted(snapshot["series"], SERIES), snapshot["text"], snapshot["free"]
         self.make_text_room(len(text))
         room = max(_ROWS_MIN, 1 << len(rows).bit_length())
         x = self.index = self.index._replace(
@@ -144,7 +144,8 @@ class IndexArrays:
         named = np.flatnonzero(used & (rows["start"] > 0))
         totals = rows["total"][named].astype(np.int64)
         begin = int(x.marks[at.TEXT_END])
-        x.series["start"][named] = begin + np.cumsum(totals) - totals
+        x.series["start"][named] += begin
+        x.marks[at.TEXT_DEAD] += len(text) - totals.sum()
         self.text[begin : begin + len(text)] = text
         marks = {at.SERIES_END: len(rows), at.SERIES_FREE: len(free), at.SERIES_USED: used.sum()}
         for place, number in (marks | {at.TEXT_END: begin + len(text)}).items():

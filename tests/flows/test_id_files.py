@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from flows import id_files
-from flows.id_files import IdFiles, IdsDamagedError, Saved
 from flows.logic.dedupe import SeenIds
+from flows.snapshots import id_files
+from flows.snapshots.framed import StateDamagedError
+from flows.snapshots.id_files import IdFiles, Saved
 
 IDS_MAX = 5_000
 
@@ -100,7 +101,7 @@ def test_a_damaged_file_is_told_with_the_mend(tmp_path: Path, what: str) -> None
             target.write_bytes(raw)
         named = {part.number for part in [*saved.segments, *filter(None, [saved.base])]}
         if int(path.stem.removeprefix("base-")) in named:
-            with pytest.raises(IdsDamagedError, match="penstock flow --rewind"):
+            with pytest.raises(StateDamagedError, match="penstock flow --rewind"):
                 IdFiles.load(damaged, saved, IDS_MAX)
 
 
@@ -115,7 +116,7 @@ def test_a_file_of_another_history_is_refused(tmp_path: Path) -> None:
     files.save(other)
     files.close()
     shutil.copy(next((tmp_path / "1").glob("*.ids")), tmp_path / "0" / f"{part.number:012d}.ids")
-    with pytest.raises(IdsDamagedError, match="penstock flow --rewind"):
+    with pytest.raises(StateDamagedError, match="penstock flow --rewind"):
         IdFiles.load(tmp_path / "0", saved, IDS_MAX)
 
 

@@ -11,10 +11,10 @@ from bytewax._bytewax import run_main
 from bytewax.recovery import RecoveryConfig, init_db_dir
 
 from flows.decide import FlowSettings, build
-from flows.id_files import IdsDamagedError
 from flows.metrics import Meter
 from flows.place import SourceOptions
 from flows.process import _told
+from flows.snapshots.framed import StateDamagedError
 from schemas.kpis import Verdicts
 from schemas.topics import EVENTS, VERDICTS
 from tests.support.memory_log import MemoryLog
@@ -80,5 +80,5 @@ def test_files_that_are_gone_are_told_with_the_mend(tmp_path: Path) -> None:
     with pytest.raises(BaseException) as ended:  # noqa: PT011
         run(log, store)
     told = _told(ended.value)
-    assert isinstance(told, IdsDamagedError)
+    assert isinstance(told, StateDamagedError)
     assert "penstock flow --rewind" in str(told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from bytewax.recovery import init_db_dir
 
 from flows.fence import Fence, FencedError
+from flows.snapshots.versions import MIGRATIONS
 from flows.store import StoreMismatchError, StoreSettings, prepare
 
 SETTINGS = StoreSettings(shards=2, partitions=4)
@@ -59,10 +61,20 @@ def test_other_settings_are_refused_with_what_to_do(tmp_path: Path, other: Store
     assert "move the folder away" in str(refused.value)
 
 
-def test_a_store_of_another_version_is_refused_and_not_misread(tmp_path: Path) -> None:
-    made(tmp_path / "r", replace(SETTINGS, state_format=SETTINGS.state_format - 1))
+@pytest.mark.parametrize("version", [1, min(MIGRATIONS) - 1, SETTINGS.state_format + 1])
+def test_a_store_of_another_version_is_refused_and_not_misread(tmp_path: Path, version: int) -> None:
+    made(tmp_path / "r", replace(SETTINGS, state_format=version))
     with pytest.raises(StoreMismatchError, match="another version"):
         made(tmp_path / "r")
+
+
+@pytest.mark.parametrize("version", sorted(MIGRATIONS))
+def test_a_store_of_an_older_version_is_gone_on_with_and_no_older_flow_takes_it_again(
+    tmp_path: Path, version: int
+) -> None:
+    made(tmp_path / "r", replace(SETTINGS, state_format=version))
+    assert len(made(tmp_path / "r")) == 3
+    assert json.loads((tmp_path / "r" / "settings.json").read_text())["state_format"] == SETTINGS.state_format
 
 
 def test_a_store_from_before_formats_were_numbered_is_refused(tmp_path: Path) -> None:

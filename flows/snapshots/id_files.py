@@ -5,10 +5,9 @@ few seconds. So they are in files of their own, `<recovery store>/ids/<shard>/`,
 files, how much of each, and how many ids each organisation had. What stands in a file behind that is of a later
 snapshot, or of one that was never completed: it is cut off when the shard goes on from here.
 
-A segment is a chain of frames. Each frame: length and CRC-32 of its payload, 4 bytes each, little-endian, then the
-payload: numbers and counts of organisations, and their ids. The CRC of a frame starts from that of the frame before,
-so a frame of another history does not fit. Segments hold at least the last `ids_max` ids that came; what an
-organisation has from before them is in a base file, written anew when the oldest segment goes.
+A segment is a chain of frames (`flows.snapshots.framed`), each with numbers and counts of organisations, and their ids.
+Segments hold at least the last `ids_max` ids that came; what an organisation has from before them is in a base file,
+written anew when the oldest segment goes.
 
 Bound: ids_max ids of 8 bytes in the base, and twice as many and a little in segments.
 """
@@ -16,40 +15,24 @@ Bound: ids_max ids of 8 bytes in the base, and twice as many and a little in seg
 from __future__ import annotations
 
 import os
-import struct
-import zlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from flows.logic.dedupe import SeenIds
+from flows.snapshots.framed import Appender, StateDamagedError, Sync, Unnamed, framed, payloads, sync_folder
 from schemas.decode.words import SPREAD
 
 FOLDER: Final = "ids"
-_HEAD: Final = struct.Struct("<II")
 # Parts of `ids_max` that a segment holds, but no less than that many ids.
 _SEGMENTS: Final = 4
 _SEGMENT_IDS_MIN: Final = 65_536
-# Snapshots after which a file that none of them names is removed: the recovery store goes back one or two at most.
-_KEEP_SNAPSHOTS: Final = 16
 
 Ids = NDArray[np.uint64]
-
-
-class IdsDamagedError(Exception):
-    """Files of ids are not what the snapshot says; the message says what to do."""
-
-    def __init__(self, path: Path, what: str) -> None:
-        super().__init__(
-            f"{path} {what}, so the state in the recovery store is not whole. Bring the file back from a backup, or "
-            "run `penstock flow --rewind`: the state is put aside, and the next start makes it anew from all that the "
-            "log holds"
-        )
 
 
 class Part(NamedTuple):
@@ -100,7 +83,7 @@ class _File:
 class IdFiles:
     """The files of one shard; `sync` makes what was written durable."""
 
-    def __init__(self, folder: Path, ids_max: int, sync: Callable[[int], None] = os.fdatasync) -> None:
+    def __init__(self, folder: Path, ids_max: int, sync: Sync = os.fdatasync) -> None:
         self._folder = folder
         self._ids_max = ids_max
         self._segment_ids = max(_SEGMENT_IDS_MIN, ids_max // _SEGMENTS)
@@ -108,9 +91,8 @@ class IdFiles:
         self._next = 0
         self._base: _File | None = None
         self._segments: list[_File] = []
-        self._open: BinaryIO | None = None
-        # Files that later snapshots do not name, and how many snapshots ago they were last named.
-        self._unnamed: dict[Path, int] = {}
+        self._appender = Appender(sync)
+        self._unnamed = Unnamed()
 
     # -- writing ------------------------------------------------------------------------------------------------
 
@@ -124,7 +106,7 @@ class IdFiles:
             segment = self._segments[-1]
             self._append(segment, numbers, [added[number] for number in numbers])
         seen.settle()
-        self._remove_old()
+        self._unnamed.snapshot_taken()
         return Saved(
             counts=seen.counts().tolist(),
             base=None if self._base is None else self._base.part(),
@@ -132,33 +114,18 @@ class IdFiles:
         )
 
     def close(self) -> None:
-        if self._open is not None:
-            self._open.close()
-            self._open = None
+        """Close the file that is open."""
+        self._appender.close()
 
     def _append(self, segment: _File, numbers: list[int], ids: list[Ids]) -> None:
-        file = self._opened(segment)
-        frame, crc = _framed(numbers, ids, segment.crc)
-        # Behind what is known to be whole: a write that failed halfway is written over.
-        file.seek(segment.size)
-        file.write(frame)
-        file.flush()
-        self._sync(file.fileno())
+        frame, crc = framed(_payload(numbers, ids), segment.crc)
+        self._appender.append(self._segment_path(segment.number), segment.size, [frame])
         segment.size += len(frame)
         segment.crc = crc
         segment.count(numbers, [len(some) for some in ids])
 
-    def _opened(self, segment: _File) -> BinaryIO:
-        if self._open is None:
-            path = self._segment_path(segment.number)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._open = path.open("r+b" if segment.size else "w+b")
-            _sync_folder(path.parent)
-        return self._open
-
     def _begin_segment(self) -> None:
         if not self._segments or self._segments[-1].ids >= self._segment_ids:
-            self.close()
             self._segments.append(_File(self._number()))
 
     def _number(self) -> int:
@@ -176,34 +143,28 @@ class IdFiles:
                 if count > later[number] + waiting[number]
             }
             base = self._write_base(old) if old else None
-            self._unname(self._segment_path(self._segments.pop(0).number))
+            self._unnamed.add(self._segment_path(self._segments.pop(0).number))
             if self._base is not None:
-                self._unname(self._base_path(self._base.number))
+                self._unnamed.add(self._base_path(self._base.number))
             self._base = base
 
     def _write_base(self, old: dict[int, Ids]) -> _File:
         base = _File(self._number())
-        frame, base.crc = _framed(list(old), list(old.values()), 0)
+        frame, base.crc = framed(_payload(list(old), list(old.values())), 0)
         base.size = len(frame)
         base.count(list(old), [len(ids) for ids in old.values()])
         path = self._base_path(base.number)
-        with path.open("wb") as file:
-            file.write(frame)
-            file.flush()
-            self._sync(file.fileno())
-        _sync_folder(path.parent)
+        try:
+            with path.open("wb") as file:
+                file.write(frame)
+                file.flush()
+                self._sync(file.fileno())
+        except OSError:
+            # On a full disk half of it would take the room that the next try needs.
+            path.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
         return base
-
-    def _unname(self, path: Path) -> None:
-        self._unnamed[path] = 0
-
-    def _remove_old(self) -> None:
-        for path, age in list(self._unnamed.items()):
-            if age >= _KEEP_SNAPSHOTS:
-                path.unlink(missing_ok=True)
-                del self._unnamed[path]
-            else:
-                self._unnamed[path] = age + 1
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -214,11 +175,11 @@ class IdFiles:
         saved: Saved,
         ids_max: int,
         spread: int = int(SPREAD),
-        sync: Callable[[int], None] = os.fdatasync,
+        sync: Sync = os.fdatasync,
     ) -> tuple[IdFiles, SeenIds]:
         """The files and the memory as they were; what was written since is cut off.
 
-        Raises IdsDamagedError where a file is missing, too short, or not what was written.
+        Raises StateDamagedError where a file is missing, too short, or not what was written.
         """
         files = cls(folder, ids_max, sync)
         kept: list[list[Ids]] = [[] for _ in saved.counts]
@@ -233,33 +194,24 @@ class IdFiles:
         ]
         short = [number for number, ids in enumerate(newest) if len(ids) != saved.counts[number]]
         if short:
-            raise IdsDamagedError(folder, f"holds too few ids of organisation {short[0]}")
+            raise StateDamagedError(folder, f"holds too few ids of organisation {short[0]}")
         try:
             return files, SeenIds.restore(newest, ids_max, spread)
         except ValueError as error:
-            raise IdsDamagedError(folder, f"cannot be read: {error}") from error
+            raise StateDamagedError(folder, f"cannot be read: {error}") from error
 
     def _read(self, path: Path, part: Part, kept: list[list[Ids]]) -> _File:
         """Add the ids of a file to those kept; the file as it goes on."""
-        try:
-            # A segment that was only just begun has no file yet.
-            whole = path.read_bytes()[: part.size] if part.size else b""
-        except FileNotFoundError:
-            raise IdsDamagedError(path, "is missing") from None
-        if len(whole) < part.size:
-            raise IdsDamagedError(path, f"has {len(whole)} bytes of {part.size}")
-        file, place = _File(part.number, part.size), 0
-        while place < len(whole):
-            payload, file.crc = _payload_at(path, whole, place, file.crc)
-            place += _HEAD.size + len(payload)
+        file = _File(part.number, part.size, part.crc)
+        for payload in payloads(path, part.size, part.crc):
             frame = msgspec.msgpack.decode(payload, type=_Frame)
             file.count(frame.numbers, frame.counts)
             ids = np.frombuffer(frame.ids, "<u8")
             ends = np.cumsum(frame.counts)
             for number, end, count in zip(frame.numbers, ends.tolist(), frame.counts, strict=True):
                 kept[number].append(ids[end - count : end])
-        if (file.crc, file.ids) != (part.crc, part.ids):
-            raise IdsDamagedError(path, "is of another history")
+        if file.ids != part.ids:
+            raise StateDamagedError(path, "is of another history")
         return file
 
     def _forget_later(self) -> None:
@@ -274,7 +226,7 @@ class IdFiles:
             elif int(path.stem.rpartition("-")[2]) > self._next:
                 path.unlink()
             else:
-                self._unname(path)
+                self._unnamed.add(path)
 
     def _segment_path(self, number: int) -> Path:
         return self._folder / f"{number:012d}.ids"
@@ -283,27 +235,6 @@ class IdFiles:
         return self._folder / f"base-{number:012d}.ids"
 
 
-def _framed(numbers: list[int], ids: list[Ids], crc: int) -> tuple[bytes, int]:
-    """A frame, and its CRC, which starts from the frame's before."""
+def _payload(numbers: list[int], ids: list[Ids]) -> bytes:
     joined = np.concatenate(ids).astype("<u8").tobytes()
-    payload = msgspec.msgpack.encode(_Frame(numbers, [len(some) for some in ids], joined))
-    crc = zlib.crc32(payload, crc)
-    return _HEAD.pack(len(payload), crc) + payload, crc
-
-
-def _payload_at(path: Path, whole: bytes, place: int, crc: int) -> tuple[bytes, int]:
-    head = whole[place : place + _HEAD.size]
-    if len(head) == _HEAD.size:
-        length, wanted = _HEAD.unpack(head)
-        payload = whole[place + _HEAD.size : place + _HEAD.size + length]
-        if len(payload) == length and zlib.crc32(payload, crc) == wanted:
-            return payload, wanted
-    raise IdsDamagedError(path, f"is damaged at byte {place}")
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    return msgspec.msgpack.encode(_Frame(numbers, [len(some) for some in ids], joined))
