@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import time
 from contextlib import ExitStack, closing, suppress
@@ -9,10 +10,14 @@ from pathlib import Path
 from typing import Final
 
 from cli.backup.manifest import BackupError
+from flows.snapshots.files import FOLDER as STATE
+from flows.snapshots.id_files import FOLDER as IDS
 
 # Parts of a cluster close an epoch one after the other; a moment between two is soon found.
 _TRIES: Final = 100
 _PAUSE_S: Final = 0.05
+# Beside the store: what its snapshots name.
+_FOLDERS: Final = (IDS, STATE)
 
 
 def copy_store(source: Path, target: Path) -> None:
@@ -36,16 +41,17 @@ def copy_store(source: Path, target: Path) -> None:
         raise BackupError(f"the parts of {source} did not fit together; stop the flow for the time of the backup")
     for file in source.glob("*.json"):
         (target / file.name).write_bytes(file.read_bytes())
-    _copy_ids(source / "ids", target / "ids")
+    for folder in _FOLDERS:
+        _copy_files(source / folder, target / folder)
 
 
-def _copy_ids(source: Path, target: Path) -> None:
-    """Copy the files of ids, which are only appended to and stay for a while after the last snapshot names them."""
-    for file in sorted(source.rglob("*.ids")):
+def _copy_files(source: Path, target: Path) -> None:
+    """Copy files that are only appended to, and that stay for a while after the last snapshot names them."""
+    for file in sorted(path for path in source.rglob("*") if path.is_file()):
         copy = target / file.relative_to(source)
         copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
-            copy.write_bytes(file.read_bytes())
+            shutil.copyfile(file, copy)
 
 
 def copy_database(source: Path, target: Path) -> None:
