@@ -11,7 +11,9 @@ import msgspec
 from flows.logic.campaign_shard import CampaignShard
 from flows.logic.registry import Limits
 from flows.logic.step import Output, Step
+from flows.snapshots.versions import VERSION
 from schemas.control import CampaignRecord, OverrideRecord
+from schemas.corrections import Cause, Correction
 from schemas.decode import SeriesTable, decode_chunk
 from schemas.log import Chunk
 from schemas.topics import EVENTS
@@ -20,6 +22,8 @@ START_MS: Final = 1_780_008_000_000
 _encoder: Final = msgspec.json.Encoder(order="deterministic")
 STEPS: Final = 160
 HALF: Final = 80
+# The first version of the state that has corrections.
+WITH_CORRECTIONS: Final = 5
 LIMITS: Final = Limits(series_per_campaign=12, series=60, campaigns=6)
 ORGANISATIONS: Final = ("acme", "globex")
 DEVICES: Final = ("mobile", "desktop", "tablet", "ctv")
@@ -37,11 +41,17 @@ _DEFINED: Final[dict[str, dict[str, Any]]] = {
 }
 
 
-def steps(first: int, last: int) -> Iterator[Step]:
-    """Steps `first` to `last` of the history: the same for the same numbers, whatever was before."""
+def steps(first: int, last: int, version: int = VERSION) -> Iterator[Step]:
+    """Steps `first` to `last` of the history: the same for the same numbers, whatever was before.
+
+    Without what a shard of an older `version` of the state did not know.
+    """
     for number in range(first, last):
         now_ms = START_MS + 5_000 * number
-        yield Step(0, 2 * number, 2 * number, now_ms, now_ms, tick=True, control=_control(number, now_ms))
+        tick = Step(0, 2 * number, 2 * number, now_ms, now_ms, tick=True, control=_control(number, now_ms))
+        if version >= WITH_CORRECTIONS and number % 20 == 15:
+            tick.corrections = _corrections(number, now_ms)
+        yield tick
         payload = b"\n".join(_lines(random.Random(number), number, now_ms)) + b"\n"
         chunk = Chunk(EVENTS, 0, payload, 2 * number, 2 * number + 1)
         batch = decode_chunk(chunk, now_ms=now_ms, series=SeriesTable()).batch
@@ -68,6 +78,24 @@ def _control(number: int, now_ms: int) -> list[Any]:
         key = "override/acme/goal/state"
         return [OverrideRecord(key=key, org_id="acme", campaign_id="goal", version=number, action=action, **common)]
     return []
+
+
+def _corrections(number: int, now_ms: int) -> list[Correction]:
+    return [
+        Correction(
+            correction_id=f"{org}-{number // again}",
+            org_id=org,
+            campaign_id=campaign,
+            ts_ms=now_ms - 5_000,
+            cause=Cause.REFUND,
+            creative_id="c0",
+            country="DE",
+            device="mobile",
+            impressions=-1,
+            spend_micros=-10_000 * number,
+        )
+        for org, campaign, again in (("acme", "daily", 1), ("globex", "goal", 2))
+    ]
 
 
 def _lines(rng: random.Random, number: int, now_ms: int) -> Iterator[bytes]:
@@ -105,6 +133,7 @@ def said(outputs: list[Output]) -> list[list[bytes]]:
 def _parts(output: Output) -> Iterator[Any]:
     yield from output.decisions
     yield from output.verdicts
+    yield from output.applied
     for batch in output.kpis:
         columns = msgspec.structs.asdict(batch.columns())
         yield from zip(*columns.values(), strict=True)
