@@ -131,7 +131,7 @@ MIGRATIONS: Final[dict[int, Callable[[State], State]]] = {4: from_4_to_5}
 # Where the classes of a shard's state were, and what a wheel puts before them.
 _OURS: Final = ("flows", "schemas", "bidding")
 _OF_A_WHEEL: Final = "penstock."
-_HERE: Final = (__package__ or "").removesuffix("flows.snapshots")
+_HERE: Final = (__package__ or "").removesuffix(".snapshots").removesuffix("flows")
 
 
 class _Unpickler(pickle.Unpickler):
