@@ -123,11 +123,14 @@ def listed_words(lists: Mapping[str, Sequence[str]]) -> NDArray[np.uint64]:
     return words
 
 
-def require_codes(kinds: Mapping[str, int]) -> None:
-    """Codes of event types fit their column, and 0 stays free."""
+def require_types(kinds: Mapping[str, int], known: Mapping[str, int]) -> None:
+    """The event types and their codes are those that the scanner has written out; 0 says that there is none."""
+    require(
+        dict(kinds) == dict(known),
+        f"event types are {dict(kinds)}, the scanner has {dict(known)}: change type_code in schemas/decode/keys.py",
+    )
     for name, code in kinds.items():
         require(0 < code < 256, f"event type {name!r} has code {code}: it must be 1 to 255, 0 says that there is none")
-    require(len(set(kinds.values())) == len(kinds), f"event types must have codes of their own, not {dict(kinds)}")
 
 
 def require_pattern(pattern: str, ranges: Iterable[tuple[int, int]], length_max: int) -> None:
