@@ -51,7 +51,10 @@ def test_an_embedded_setup_is_well(tmp_path: Path) -> None:
         pytest.param(check_data_dir, {"data_dir": Path("/proc/nothing")}, "PENSTOCK_DATA_DIR", id="no place to write"),
     ],
 )
-def test_what_is_wrong_comes_with_its_mend(tmp_path: Path, check: Any, changes: dict[str, Any], mend: str) -> None:
+def test_what_is_wrong_comes_with_its_mend(
+    tmp_path: Path, check: Any, changes: dict[str, Any], mend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.kafka_log.QUERY_S", 2.0)
     finding = check(settings(tmp_path, **changes))
     assert not finding.ok
     assert mend in finding.mend

@@ -48,9 +48,16 @@ def server(says: bytes | None) -> Iterator[int]:
         connection.close()
 
 
+@pytest.fixture(autouse=True)
+def short_patience_with_kafka(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is said after ten seconds in vain is said after two."""
+    for module in ("ingest.kafka_log", "ingest.kafka_reader"):
+        monkeypatch.setattr(f"{module}.QUERY_S", 2.0)
+
+
 def check(part: str, settings: Settings) -> list[Finding]:
     checks = dict(CHECKS)
-    return bounded(part, checks[part], settings)
+    return bounded(part, checks[part], settings, seconds=8.0)
 
 
 def garbage(folder: Path, name: str) -> None:
