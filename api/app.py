@@ -49,8 +49,7 @@ from api.serving import MemoryServing
 from api.wiring import OpenRtb, Wiring
 from ingest.fair_share import FairShare
 from ingest.new_names import NewNames
-from schemas.live import ProcessStatus
-from storage.serving_fold import spendable_of
+from schemas.live import ProcessStatus, spendable_of
 
 # A report that is this old was read from the past of the log, or its machine's clock is off: then it says so.
 LATE_S: Final = 60.0

@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from api import metrics, serving_file
+from api import metrics
 from api.dead_letters import DeadLetterBoard
 from api.decision_history import DecisionHistory
 from api.openrtb.roster import Roster
@@ -67,7 +67,7 @@ class OutboxPublisher:
 
 
 class Following:
-    """What the api holds in memory from topics control, decisions, receipts and events.dlq."""
+    """What the api holds in memory from topics control, decisions, serving, receipts and events.dlq."""
 
     def __init__(
         self, serving: MemoryServing, history: DecisionHistory, defined: Callable[[Campaign], None] = lambda _: None
@@ -78,7 +78,7 @@ class Following:
         self.receipts = ReceiptBoard()
         self.dead_letters = DeadLetterBoard()
         self.words = WordBoard()
-        self._behind = {topics.CONTROL, topics.DECISIONS}
+        self._behind = {topics.CONTROL, topics.DECISIONS, topics.SERVING}
 
     @property
     def ready(self) -> bool:
@@ -94,12 +94,7 @@ class Following:
         """Take in records of topic `control`."""
         self.roster.take(chunk)
         self.words.take(chunk)
-        self.serving.take(chunk)
-
-    def take_decisions(self, chunk: Chunk) -> None:
-        """Take in records of topic `decisions`."""
-        self.history.take(chunk)
-        self.serving.take(chunk)
+        self.serving.take_control(chunk)
 
 
 async def _turn(health: Loop, stop: asyncio.Event) -> None:
@@ -116,7 +111,8 @@ async def running(wiring: Wiring, following: Following, stop: asyncio.Event) -> 
     outbox = OutboxPublisher(wiring)
     handlers = {
         topics.CONTROL: following.take_control,
-        topics.DECISIONS: following.take_decisions,
+        topics.DECISIONS: following.history.take,
+        topics.SERVING: following.serving.take,
         topics.RECEIPTS: following.receipts.take,
         topics.DEAD_LETTERS: following.dead_letters.take,
     }
@@ -124,10 +120,6 @@ async def running(wiring: Wiring, following: Following, stop: asyncio.Event) -> 
         asyncio.create_task(outbox.run(stop), name="outbox"),
         asyncio.create_task(_turn(wiring.progress.loop("event"), stop), name="event loop"),
     ]
-    if wiring.serving_file is not None:
-        serving_file.restore(wiring.serving_file, following.serving, wiring.log)
-        kept = serving_file.keep_on(wiring.serving_file, following.serving, wiring.log, stop)
-        tasks.append(asyncio.create_task(kept, name="serving file"))
     for topic, handle in handlers.items():
         tail = follow_from_begin(
             wiring.log, topic, handle, partial(following.caught_up, topic), stop, wiring.progress.loop(f"tail {topic}")

@@ -1,4 +1,4 @@
-"""What bidders read, kept in the memory of the api: topics control and decisions, folded as for Redis."""
+"""What bidders read, kept in the memory of the api from topic `serving`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from typing import Protocol
 import msgspec
 
 from api.metrics import BAD_RECORDS
-from schemas.log import Chunk, Log
-from schemas.serving import Serving
-from storage.serving_fold import ServingFold, ends
-from storage.serving_schedule import at
+from schemas.campaigns import CampaignStatus
+from schemas.control import CampaignRecord, ControlRecord, OverrideRecord, decode_control
+from schemas.decisions import Reason
+from schemas.log import Chunk
+from schemas.serving import Serving, at, decode_serving
+from schemas.unreadable import UNREADABLE
+from storage import serving as storage
 
 _log = logging.getLogger(__name__)
 
@@ -39,10 +42,11 @@ def _unknown_spendable(_org_id: str, _campaign_id: str) -> int | None:
 
 
 class MemoryServing:
-    """The last state of every campaign; fed by `take`, read at any time.
+    """The newest word on every campaign, fed by `take`, read at any time.
 
-    `spendable_micros` tells what a campaign may still spend, which only the dataflow knows. Dates and day parts of the
-    definition are held against the clock whenever a state is read.
+    Whenever a state is read it is held against what is known beside the topic: dates and day parts against the clock;
+    what `spendable_micros` tells of live rows, which are newer; a person's pause that the dataflow has not answered,
+    from topic `control`: it holds while the dataflow is away.
     """
 
     def __init__(
@@ -50,46 +54,61 @@ class MemoryServing:
         spendable_micros: Callable[[str, str], int | None] = _unknown_spendable,
         now_ms: Callable[[], int] = _now_ms,
     ) -> None:
-        self._fold = ServingFold(_bad)
+        self._states = storage.MemoryServing()
         self._now_ms = now_ms
-        self._states: dict[tuple[str, str], Serving] = {}
         self._spendable = spendable_micros
+        # Versions of definitions that are not active, and of people's pauses; no more than there are campaigns.
+        self._stopped: dict[tuple[str, str], int] = {}
+        self._paused: dict[tuple[str, str], int] = {}
 
     def get(self, org_id: str, campaign_id: str) -> Serving | None:
         """The campaign's state; None when nothing was ever said of it."""
-        state = self._states.get((org_id, campaign_id))
-        return self._with_spendable(state) if state is not None else None
+        state = self._states.get(org_id, campaign_id)
+        return None if state is None else self._now(state)
 
     def of_organisation(self, org_id: str) -> list[Serving]:
         """The states of all campaigns of an organisation, by campaign_id."""
-        keys = sorted(key for key in self._states if key[0] == org_id)
-        return [self._with_spendable(self._states[key]) for key in keys]
-
-    @property
-    def position(self) -> dict[str, int]:
-        """How far each topic is folded in."""
-        return dict(self._fold.offsets)
-
-    def restore(self, saved: bytes, log: Log) -> bool:
-        """Begin with what was kept of a run before; False when it is not of this log. Raises LogUnavailableError."""
-        if not self._fold.restore(saved, log.identity(), ends(log)):
-            return False
-        self._states = {(state.org_id, state.campaign_id): state for state in self._fold.snapshot()}
-        return True
-
-    def saved(self, identity: str) -> bytes:
-        """What to keep for `restore`: decisions expire with the log, what they decided does not."""
-        return self._fold.saved(identity)
+        return [self._now(state) for state in self._states.of_organisation(org_id)]
 
     def take(self, chunk: Chunk) -> None:
-        """Fold in records of topic `control` or `decisions`."""
-        for state in self._fold.take(chunk):
-            self._states[state.org_id, state.campaign_id] = state
+        """Take in records of topic `serving`."""
+        for raw in chunk.records():
+            try:
+                self._states.put([decode_serving(raw)])
+            except UNREADABLE as error:
+                _bad(chunk.topic, error)
 
-    def _with_spendable(self, state: Serving) -> Serving:
-        spendable = self._spendable(state.org_id, state.campaign_id)
-        state = msgspec.structs.replace(state, spendable_micros=spendable)
-        return at(state, self._fold.schedule(state.org_id, state.campaign_id), self._now_ms())
+    def take_control(self, chunk: Chunk) -> None:
+        """Take in what people said of topic `control`."""
+        for raw in chunk.records():
+            try:
+                self._hear(decode_control(raw))
+            except UNREADABLE as error:
+                _bad(chunk.topic, error)
+
+    def _hear(self, record: ControlRecord) -> None:
+        key = record.org_id, record.campaign_id
+        if isinstance(record, CampaignRecord):
+            _note(self._stopped, key, record.version, holds=record.definition().status is not CampaignStatus.ACTIVE)
+        elif isinstance(record, OverrideRecord) and record.action in ("pause", "resume", "lift"):
+            _note(self._paused, key, record.version, holds=record.action == "pause")
+
+    def _now(self, state: Serving) -> Serving:
+        key = state.org_id, state.campaign_id
+        told = self._spendable(*key)
+        if told is not None and (state.spendable_micros is None or told < state.spendable_micros):
+            state = msgspec.structs.replace(state, spendable_micros=told)
+        is_held = self._stopped.get(key, 0) > state.version or self._paused.get(key, 0) > state.override_version
+        if is_held and not state.paused:
+            state = msgspec.structs.replace(state, paused=True, pause_reason=Reason.PAUSED_BY_PERSON.value)
+        return at(state, self._now_ms())
+
+
+def _note(holds_from: dict[tuple[str, str], int], key: tuple[str, str], version: int, *, holds: bool) -> None:
+    if holds:
+        holds_from[key] = max(version, holds_from.get(key, 0))
+    elif version > holds_from.get(key, 0):
+        holds_from.pop(key, None)
 
 
 def _bad(topic: str, error: Exception) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 from api.auth import ApiKeys
@@ -58,8 +57,6 @@ class Wiring:
     keys: ApiKeys = field(default_factory=ApiKeys)
     cors: CorsOrigins = field(default_factory=CorsOrigins)
     metrics_key: str = ""
-    # Where serving state is kept over the retention of decisions; None: nowhere.
-    serving_file: Path | None = None
     landing_hosts: LandingHosts = field(default_factory=LandingHosts)
     rate_limit: RateLimit = field(default_factory=Unlimited)
     kpis: KpiReader | None = None

@@ -128,7 +128,6 @@ def _serve(settings: Settings, *, log: Log, **parts: Any) -> None:
         now_ms=now_ms,
         version=__version__,
         metrics_key=settings.metrics_key,
-        serving_file=settings.data_dir / "serving.json",
         kpis=history,
         archive=history,
         corrections=history,

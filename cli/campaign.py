@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from control.store import Action
     from schemas.campaigns import Campaign
-    from schemas.log import Log
+    from schemas.log import Chunk, Log
 
 app = typer.Typer(help="Campaign definitions, budgets, pauses; every change can be undone.", no_args_is_help=True)
 
@@ -66,14 +68,22 @@ def list_campaigns(
 
 def _pauses(log: Log, org_id: str) -> dict[str, str]:
     """Reason codes of the pauses in force, by campaign, from what the log says up to now."""
-    from storage.serving import MemoryServing
-    from storage.store.serving_feed import ServingFeed
+    from api.serving import MemoryServing
+    from schemas import topics
 
     states = MemoryServing()
-    feed = ServingFeed(log, states)
-    while not feed.caught_up:
-        feed.step()
+    for topic, take in ((topics.SERVING, states.take), (topics.CONTROL, states.take_control)):
+        for chunk in _chunks(log, topic):
+            take(chunk)
     return {state.campaign_id: state.pause_reason for state in states.of_organisation(org_id) if state.pause_reason}
+
+
+def _chunks(log: Log, topic: str) -> Iterator[Chunk]:
+    """What a topic holds now."""
+    offset, end = log.begin(topic, 0), log.end(topic, 0)
+    while offset < end and (chunk := log.read(topic, 0, offset, 4 * 2**20, timeout_s=10.0)) is not None:
+        yield chunk
+        offset = chunk.next_offset
 
 
 @app.command("show")

@@ -45,6 +45,12 @@ class CampaignLive(msgspec.Struct, kw_only=True, omit_defaults=True):
     bidding: dict[str, float | int | str | None] = {}
 
 
+def spendable_of(row: CampaignLive) -> int | None:
+    """What is left of the tightest budget, less what is in flight; None without a budget."""
+    left = [budget.budget_micros - budget.spent_micros - budget.in_flight_micros for budget in row.budgets]
+    return max(0, min(left)) if left else None
+
+
 class LiveFrame(msgspec.Struct, kw_only=True, tag="campaigns", tag_field="kind"):
     """Rows of campaigns that changed."""
 

@@ -3,8 +3,8 @@
 Redis layout: hash `penstock:serving:<org_id>` has a field a campaign, `schemas.serving.Serving` as JSON, so a bidder
 reads one with one HGET and all with one HGETALL, in any language. Hash `penstock:serving-seq:<org_id>` holds the
 sequence numbers. A change is published on channel `penstock:serving:<org_id>` as the campaign's id.
-`penstock:serving-log` names the log that all of it was folded from, and `penstock:serving-fold` keeps what was folded:
-decisions expire with the log.
+`penstock:serving-log` names the log that all of it is from, and `penstock:serving-position` how far topic `serving` was
+written.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from schemas.serving import Serving
 KEY: Final = "penstock:serving:"
 SEQ_KEY: Final = "penstock:serving-seq:"
 LOG_KEY: Final = "penstock:serving-log"
-FOLD_KEY: Final = "penstock:serving-fold"
+POSITION_KEY: Final = "penstock:serving-position"
+# What earlier versions kept.
+_FOLD_KEY: Final = "penstock:serving-fold"
 
 _log = logging.getLogger(__name__)
 
@@ -53,12 +55,12 @@ _decoder: Final = msgspec.json.Decoder(Serving)
 class ServingStore(Protocol):
     """Serving states by (org_id, campaign_id). A state never replaces one with a higher `seq`."""
 
-    def begin(self, identity: str) -> bytes | None:
-        """Take states of this log from now on: those of another log are forgotten. Returns what was kept last."""
+    def begin(self, identity: str, end: int) -> None:
+        """Take states of this log from now on: those of another one, or of one that was longer, are forgotten."""
         ...
 
-    def keep(self, saved: bytes) -> None:
-        """Keep a fold for the next `begin`."""
+    def reached(self, position: int) -> None:
+        """Topic `serving` was written up to this offset."""
         ...
 
     def put(self, states: Iterable[Serving]) -> int:
@@ -81,18 +83,17 @@ class MemoryServing:
         self._states: dict[str, dict[str, Serving]] = defaultdict(dict)
         self._lock = threading.Lock()
         self._identity = ""
-        self._kept: bytes | None = None
+        self._position = 0
 
-    def begin(self, identity: str) -> bytes | None:
-        """Take states of this log from now on: those of another log are forgotten. Returns what was kept last."""
-        if identity != self._identity:
+    def begin(self, identity: str, end: int) -> None:
+        """Take states of this log from now on: those of another one, or of one that was longer, are forgotten."""
+        if identity != self._identity or self._position > end:
             self._states.clear()
-            self._identity, self._kept = identity, None
-        return self._kept
+            self._identity, self._position = identity, 0
 
-    def keep(self, saved: bytes) -> None:
-        """Keep a fold for the next `begin`."""
-        self._kept = saved
+    def reached(self, position: int) -> None:
+        """Topic `serving` was written up to this offset."""
+        self._position = position
 
     def put(self, states: Iterable[Serving]) -> int:
         """Write the states; returns how many took effect."""
@@ -123,27 +124,26 @@ class RedisServing:
         self._redis: Any = redis.Redis.from_url(url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
         self._put = self._redis.register_script(_PUT)
 
-    def begin(self, identity: str) -> bytes | None:
-        """Take states of this log from now on: those of another log are forgotten. Returns what was kept last.
+    def begin(self, identity: str, end: int) -> None:
+        """Take states of this log from now on: those of another one, or of one that was longer, are forgotten.
 
-        Sequence numbers say nothing across logs: a new log begins with low ones, which would never take effect.
+        Sequence numbers say nothing across logs: a new log may begin with low ones, which would never take effect.
         """
-        held = self._redis.get(LOG_KEY)
-        if held is not None and held.decode() == identity:
-            kept: bytes | None = self._redis.get(FOLD_KEY)
-            return kept
+        held, position = self._redis.mget(LOG_KEY, POSITION_KEY)
+        if held is not None and held.decode() == identity and int(position or 0) <= end:
+            return
         if held is not None:
             _log.warning("Redis holds the serving state of another log: it is forgotten and built anew from this one")
-        patterns = [SEQ_KEY + "*"] if held is None else [SEQ_KEY + "*", KEY + "*", FOLD_KEY]
+        patterns = [SEQ_KEY + "*"] if held is None else [SEQ_KEY + "*", KEY + "*"]
         for pattern in patterns:
             for name in self._redis.scan_iter(pattern, count=_PUT_MAX):
                 self._redis.delete(name)
+        self._redis.delete(POSITION_KEY, _FOLD_KEY)
         self._redis.set(LOG_KEY, identity)
-        return None
 
-    def keep(self, saved: bytes) -> None:
-        """Keep a fold for the next `begin`."""
-        self._redis.set(FOLD_KEY, saved)
+    def reached(self, position: int) -> None:
+        """Topic `serving` was written up to this offset."""
+        self._redis.set(POSITION_KEY, position)
 
     def put(self, states: Iterable[Serving]) -> int:
         """Write the states and publish what took effect; returns how many did."""

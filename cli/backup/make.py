@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from schemas.log import Log
 
 # Small files of the data folder that a restored instance needs.
-KEPT_FILES: Final = ("serving.json", "openrtb.secret", "clickhouse.password")
+KEPT_FILES: Final = ("openrtb.secret", "clickhouse.password")
 _CONTROL_TRIES: Final = 50
 _META: Final = "meta.json"
 

@@ -15,7 +15,7 @@ from cli.backup.tables import load
 from cli.settings import Settings
 
 # Small files that name the log they belong to.
-_NAME_THE_LOG: Final = ("log/meta.json", "serving.json", "recovery*/settings.json")
+_NAME_THE_LOG: Final = ("log/meta.json", "recovery*/settings.json")
 
 
 def restore(settings: Settings, source: Path, say: Callable[[str], None]) -> Manifest:

@@ -1,4 +1,4 @@
-"""Topics `control` and `decisions` into Redis, whatever ClickHouse does."""
+"""Topic `serving` into Redis, whatever ClickHouse does."""
 
 from __future__ import annotations
 
@@ -8,18 +8,14 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
 import redis
 
-from schemas import topics
 from schemas.health import Loop
-from schemas.live import LiveFrame, decode_live
 from schemas.log import Chunk, Log, LogUnavailableError, OffsetGoneError
-from schemas.serving import Serving
+from schemas.serving import Serving, at, decode_serving, next_change_ms
+from schemas.topics import SERVING
 from storage import metrics
 from storage.serving import RedisServing, ServingStore
-from storage.serving_fold import ServingFold, ends, spendable_of
-from storage.serving_schedule import at
 from storage.store.feed import BACKOFF_S
 from storage.store.tables import decoded
 from storage.words import in_words
@@ -27,11 +23,9 @@ from storage.words import in_words
 _log = logging.getLogger(__name__)
 
 _READ_BYTES: Final = 4 * 2**20
-# How long to wait for a decision before looking for a definition.
 _WAIT_S: Final = 0.2
-# How often to look whether a date has passed, and to keep what was folded.
+# How often to look whether a date has passed.
 LOOK_EVERY_MS: Final = 1_000
-KEEP_EVERY_MS: Final = 10_000
 NEVER_MS: Final = 2**62
 
 
@@ -39,126 +33,60 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _bad(topic: str, error: Exception) -> None:
-    metrics.BAD_RECORDS.labels(topic).inc()
-    _log.warning("a record of topic %s was left out: %s", topic, error)
-
-
-class Spendable:
-    """What each campaign may still spend, from topic `live`: only the dataflow knows it. It is lost with this process
-    and told again by the campaign's next live row."""
-
-    def __init__(self, log: Log) -> None:
-        self._log = log
-        self._position = log.end(topics.LIVE, 0)
-        self._micros: dict[tuple[str, str], int | None] = {}
-
-    def refresh(self) -> set[tuple[str, str]]:
-        """Take what is new; returns the campaigns that may now spend another amount. Raises LogUnavailableError."""
-        changed = set()
-        while (chunk := self._chunk()) is not None:
-            for record in decoded(topics.LIVE, chunk.records(), decode_live):
-                for row in record.rows if isinstance(record, LiveFrame) else []:
-                    key, micros = (row.org_id, row.campaign_id), spendable_of(row)
-                    if self._micros.get(key) != micros:
-                        self._micros[key] = micros
-                        changed.add(key)
-            self._position = chunk.next_offset
-        return changed
-
-    def _chunk(self) -> Chunk | None:
-        try:
-            return self._log.read(topics.LIVE, 0, self._position, _READ_BYTES)
-        except OffsetGoneError as gone:
-            self._position = gone.begin
-            return self._log.read(topics.LIVE, 0, self._position, _READ_BYTES)
-
-    def added_to(self, state: Serving) -> Serving:
-        """The state with what its campaign may spend."""
-        return msgspec.structs.replace(state, spendable_micros=self._micros.get((state.org_id, state.campaign_id)))
-
-
 class ServingFeed:
-    """Folds both topics from where it was, else from their beginning; once it is where they ended when it began, writes
-    all, then what changes: by a record, or by the time (dates and day parts of the definition)."""
+    """Writes the topic from its beginning, then what changes: by a record, or by the time (dates and day parts)."""
 
     def __init__(self, log: Log, store: ServingStore, now_ms: Callable[[], int] = _now_ms) -> None:
         self._log = log
         self._store = store
         self._now_ms = now_ms
-        self._identity = log.identity()
-        self._fold = ServingFold(_bad)
-        self._targets = ends(log)
-        saved = store.begin(self._identity)
-        if saved is not None and not self._fold.restore(saved, self._identity, self._targets):
-            _log.warning("the kept serving state does not fit the log: it is built anew from the log")
-        self._positions = {
-            topic: max(log.begin(topic, 0), self._fold.offsets[topic]) for topic in (topics.CONTROL, topics.DECISIONS)
-        }
-        self._due_ms: dict[tuple[str, str], int] = {}
-        self._looked_ms = self._kept_ms = 0
-        self._kept: dict[str, int] = {}
-        self._unwritten: dict[tuple[str, str], Serving] = {}
-        self.caught_up = False
-        self._spendable = Spendable(log)
+        self._position = log.begin(SERVING, 0)
+        store.begin(log.identity(), log.end(SERVING, 0))
         self._states: dict[tuple[str, str], Serving] = {}
+        # When a state is to be written again though no record came.
+        self._due_ms: dict[tuple[str, str], int] = {}
+        self._looked_ms = 0
+        self._unwritten: dict[tuple[str, str], Serving] = {}
 
     def step(self) -> None:
         """Take what is new and write it. Raises redis.RedisError and LogUnavailableError; then call it again."""
-        changed = self._taken(topics.CONTROL, 0.0) + self._taken(topics.DECISIONS, _WAIT_S)
-        respent = self._spendable.refresh()
-        if self.caught_up:
-            self._note(changed)
-            self._note([self._states[key] for key in respent if key in self._states])
-        elif all(position >= self._targets[topic] for topic, position in self._positions.items()):
-            self.caught_up = True
-            self._note(self._fold.snapshot())
-        now_ms = self._now_ms()
-        if self.caught_up:
-            self._note(self._due(now_ms))
+        chunk = self._chunk()
+        if chunk is not None:
+            for state in decoded(SERVING, chunk.records(), decode_serving):
+                self._take(state)
+            self._position = chunk.next_offset
+        self._look()
         if self._unwritten:
-            metrics.SERVED.inc(self._store.put(self._unwritten.values()))
+            now_ms = self._now_ms()
+            metrics.SERVED.inc(self._store.put([at(state, now_ms) for state in self._unwritten.values()]))
             self._unwritten = {}
-        # A clock that was set back is no reason to wait until it is there again.
-        keeps = not 0 <= now_ms - self._kept_ms < KEEP_EVERY_MS
-        if self.caught_up and keeps and self._positions != self._kept:
-            self._store.keep(self._fold.saved(self._identity))
-            self._kept_ms, self._kept = now_ms, dict(self._positions)
+        if chunk is not None:
+            self._store.reached(self._position)
 
-    def _due(self, now_ms: int) -> list[Serving]:
-        """States that the time may have changed."""
-        if now_ms < self._looked_ms:
-            self._due_ms.clear()
-        elif now_ms - self._looked_ms < LOOK_EVERY_MS:
-            return []
-        self._looked_ms = now_ms
-        due = []
-        for key, schedule in self._fold.schedules():
-            if key in self._states and self._due_ms.get(key, 0) <= now_ms:
-                due.append(self._states[key])
-                self._due_ms[key] = schedule.next_change_ms(now_ms) or NEVER_MS
-        return due
-
-    def _note(self, states: list[Serving]) -> None:
-        """Have the states written, with what their campaigns may spend."""
-        for state in states:
-            key = state.org_id, state.campaign_id
-            if key not in self._states or self._states[key] is not state:
-                # What the record changed may be the schedule.
-                self._due_ms.pop(key, None)
-            self._states[key] = state
-            self._unwritten[key] = at(self._spendable.added_to(state), self._fold.schedule(*key), self._now_ms())
-
-    def _taken(self, topic: str, wait_s: float) -> list[Serving]:
+    def _chunk(self) -> Chunk | None:
         try:
-            chunk = self._log.read(topic, 0, self._positions[topic], _READ_BYTES, wait_s)
+            return self._log.read(SERVING, 0, self._position, _READ_BYTES, _WAIT_S)
         except OffsetGoneError as gone:
-            self._positions[topic] = gone.begin
-            return []
-        if chunk is None:
-            return []
-        self._positions[topic] = chunk.next_offset
-        return self._fold.take(chunk)
+            self._position = gone.begin
+            return None
+
+    def _take(self, state: Serving) -> None:
+        key = state.org_id, state.campaign_id
+        known = self._states.get(key)
+        if known is None or known.seq <= state.seq:
+            self._states[key] = self._unwritten[key] = state
+            self._due_ms[key] = next_change_ms(state, self._now_ms()) or NEVER_MS
+
+    def _look(self) -> None:
+        """Have those written that the time may have changed; all of them once the clock was set back."""
+        now_ms = self._now_ms()
+        if 0 <= now_ms - self._looked_ms < LOOK_EVERY_MS:
+            return
+        is_back, self._looked_ms = now_ms < self._looked_ms, now_ms
+        for key, due_ms in self._due_ms.items():
+            if is_back or due_ms <= now_ms:
+                self._unwritten[key] = self._states[key]
+                self._due_ms[key] = next_change_ms(self._states[key], now_ms) or NEVER_MS
 
 
 class ServingThread(threading.Thread):

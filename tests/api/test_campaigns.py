@@ -11,6 +11,7 @@ from api.auth import ApiKeys
 from schemas import topics
 from schemas.control import decode_control
 from tests.api.conftest import NOW_MS, Api, Apis
+from tests.support.served import say_words
 from tests.support.until import until
 
 SHOES = {"name": "Shoes", "currency": "EUR", "daily_budget_micros": 5_000_000, "bidding": {"bid_micros": 900_000}}
@@ -106,7 +107,12 @@ async def test_an_archived_campaign_is_not_served_nor_listed_and_can_be_taken_ou
     assert api.client.get("/api/v1/campaigns").json()["campaigns"] == []
     (kept,) = api.client.get("/api/v1/campaigns?archived=true").json()["campaigns"]
     assert kept["campaign"]["campaign_id"] == "shoes"
-    await until(lambda: api.client.get(f"{PATH}/serving").json().get("paused"))
+
+    def paused() -> bool:
+        say_words(api.log)
+        return bool(api.client.get(f"{PATH}/serving").json().get("paused"))
+
+    await until(paused)
     assert api.client.get(f"{PATH}/serving").json()["pause_reason"] == "paused_by_person"
     event = b'{"event_id":"e1","type":"click","campaign_id":"shoes","ts":%d}' % NOW_MS
     assert api.post(event).status_code == 202

@@ -12,6 +12,7 @@ from ingest.kafka_log import KafkaLog
 from ingest.kafka_topics import ensure_topics
 from schemas import topics
 from schemas.decisions import encode_decision
+from schemas.serving import Serving, encode_serving, key_of
 from schemas.topics import partition_of
 from tests.api.conftest import NOW_MS, Apis
 from tests.support.decisions import decision_of
@@ -50,6 +51,8 @@ async def test_events_changes_and_decisions_go_through_kafka(apis: Apis, log: Ka
 
     api.client.put("/api/v1/campaigns/shoes", json={"name": "S", "currency": "EUR", "bidding": {"bid_micros": 500}})
     log.append(topics.DECISIONS, 0, [encode_decision(PAUSE)])
+    word = Serving(org_id="default", campaign_id="shoes", seq=1, paused=True, bid_micros=500)
+    log.append(topics.SERVING, 0, [encode_serving(word)], keys=[key_of(word)])
 
     def served() -> dict[str, Any]:
         answer = api.client.get("/api/v1/campaigns/shoes/serving")

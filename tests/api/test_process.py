@@ -129,7 +129,7 @@ def test_what_was_acknowledged_survives_sigkill_and_the_next_start_goes_on(serve
     assert server.client.get("/api/v1/campaigns/shoes").json()["version"] == 1
     assert server.client.post("/api/v1/events", json=event | {"event_id": "e2"}).status_code == 202
     deadline = time.monotonic() + 30
-    while server.client.get("/api/v1/campaigns/shoes/serving").status_code != 200:
+    while not _records(tmp_path, topics.CONTROL):
         assert time.monotonic() < deadline
     server.end(signal.SIGTERM)
     assert len(_records(tmp_path, topics.EVENTS)) == 2

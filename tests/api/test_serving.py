@@ -1,64 +1,54 @@
-"""What bidders are served: a fold of control and decisions."""
+"""What bidders are served: topic `serving`, held against the clock, live rows and people's pauses."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from api.serving import MemoryServing
-from control.store import Action, ControlStore, Word
+from control.store import Action, ControlStore
 from schemas import topics
 from schemas.campaigns import Campaign
-from schemas.decisions import encode_decision
 from schemas.kpis import Counters
-from schemas.live import BudgetState, CampaignLive
+from schemas.live import BudgetState, CampaignLive, spendable_of
 from schemas.log import Chunk
-from schemas.serving import Serving
-from storage.serving_fold import spendable_of
+from schemas.serving import Serving, encode_serving
 from tests.api.conftest import Apis
-from tests.support.decisions import decision_of
 from tests.support.memory_log import MemoryLog
 from tests.support.until import until
 
-LEARNING = {"strategy": "max_clicks", "bid_micros": 500}
 MANUAL = {"strategy": "manual", "bid_micros": 500}
 
 
 def definition(**changes: Any) -> Campaign:
-    fields = {"campaign_id": "shoes", "name": "Shoes", "currency": "EUR", "bidding": LEARNING}
+    fields = {"campaign_id": "shoes", "name": "Shoes", "currency": "EUR", "bidding": MANUAL}
     return Campaign.model_validate(fields | changes)
 
 
-def decision(
-    kind: str,
-    after: dict[str, Any],
-    mode: str = "auto",
-    name: str = "d1",
-    reason: str = "learning",
-    inputs: dict[str, Any] | None = None,
-) -> bytes:
-    return encode_decision(
-        decision_of(
-            decision_id=name, org_id="default", campaign_id="shoes", kind=kind, reason=reason, ts_ms=1, effective_ms=1,
-            before={}, after=after, inputs=inputs or {}, policy="test", mode=mode,
-        )
-    )  # fmt: skip
+def word(seq: int = 1, **given: Any) -> Serving:
+    return Serving(org_id="default", campaign_id="shoes", seq=seq, currency="EUR", **({"version": 1} | given))
 
 
-PAUSE = decision("pause", {}, reason="daily_budget_reached")
-RESUME = decision("resume", {}, name="d2", reason="next_period")
-
-
-def chunk(topic: str, records: Iterable[bytes]) -> Chunk:
+def chunk(topic: str, records: list[bytes]) -> Chunk:
     payload = b"".join(record + b"\n" for record in records)
     return Chunk(topic, 0, payload, 0, len(payload))
 
 
-class Fold:
-    """A control store whose outbox, with decisions, is folded."""
+def serving_of(*words: Serving, **made: Any) -> MemoryServing:
+    serving = MemoryServing(**made)
+    serving.take(chunk(topics.SERVING, [encode_serving(each) for each in words]))
+    return serving
+
+
+def served(serving: MemoryServing) -> Serving:
+    state = serving.get("default", "shoes")
+    assert state is not None
+    return state
+
+
+class People:
+    """A control store whose records are heard."""
 
     def __init__(self, store: ControlStore) -> None:
         self.store = store
@@ -67,139 +57,77 @@ class Fold:
     def put(self, **changes: Any) -> None:
         self.store.put_campaign(definition(**changes), changed_by="ana", now_ms=1)
 
-    def override(self, action: Action, bid_micros: int | None = None) -> None:
-        self.store.override("default", "shoes", action, changed_by="ana", now_ms=1, bid_micros=bid_micros)
+    def override(self, action: Action) -> None:
+        self.store.override("default", "shoes", action, changed_by="ana", now_ms=1)
 
-    def say(self, word: Word, name: str = "d1") -> None:
-        self.store.say("default", "shoes", name, word, changed_by="ana", now_ms=1)
-
-    def served(self, *decisions: bytes, decisions_first: bool = False) -> Serving:
+    def heard_beside(self, state: Serving) -> Serving:
+        """What is served when the word says `state` and the dataflow has said nothing since."""
         self.store.publish_outbox(self.log)
-        serving = MemoryServing()
-        if decisions_first:
-            serving.take(chunk(topics.DECISIONS, decisions))
-        serving.take(chunk(topics.CONTROL, self.log.records(topics.CONTROL)))
-        if not decisions_first:
-            serving.take(chunk(topics.DECISIONS, decisions))
-        state = serving.get("default", "shoes")
-        assert state is not None
-        return state
+        serving = serving_of(state)
+        serving.take_control(chunk(topics.CONTROL, self.log.records(topics.CONTROL)))
+        return served(serving)
 
 
 @pytest.fixture
-def fold(apis: Apis) -> Fold:
-    made = Fold(apis.start().store)
+def people(apis: Apis) -> People:
+    made = People(apis.start().store)
     made.put()
     return made
 
 
-@pytest.fixture(params=[False, True], ids=["control_read_first", "decisions_read_first"])
-def decisions_first(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
+def test_the_newest_word_is_served_whatever_the_order() -> None:
+    for words in ((word(1), word(2, bid_micros=7)), (word(2, bid_micros=7), word(1))):
+        assert served(serving_of(*words)) == word(2, bid_micros=7)
+    assert [state.seq for state in serving_of(word(3)).of_organisation("default")] == [3]
+    assert serving_of(word(3)).get("other", "shoes") is None
 
 
-def test_a_campaign_starts_with_its_own_bid_and_runs(fold: Fold) -> None:
-    state = fold.served()
-    assert (state.bid_micros, state.paused, state.pacing_rate, state.currency) == (500, False, 1.0, "EUR")
-
-
-def test_decisions_pause_resume_and_set_what_bidders_need(fold: Fold, decisions_first: bool) -> None:
-    paused = fold.served(PAUSE, decisions_first=decisions_first)
-    assert (paused.paused, paused.pause_reason, paused.decision_id) == (True, "daily_budget_reached", "d1")
-    told = [
-        PAUSE,
-        RESUME,
-        decision("set_bid", {"bid_micros": 700}, name="d3"),
-        decision("set_pacing", {"pacing_rate": 0.25}, name="d4"),
-        decision("set_bid_modifiers", {"modifiers": {"device=mobile": 1.2}}, name="d5"),
-    ]
-    state = fold.served(*told, decisions_first=decisions_first)
-    assert (state.paused, state.bid_micros, state.pacing_rate) == (False, 700, 0.25)
-    assert state.modifiers == {"device=mobile": 1.2}
-
-
-def test_a_persons_pause_and_bid_stand_until_they_are_lifted(fold: Fold, decisions_first: bool) -> None:
-    bid = decision("set_bid", {"bid_micros": 700})
-    fold.override(Action.PAUSE)
-    fold.override(Action.SET_BID, 900)
-    state = fold.served(bid, decisions_first=decisions_first)
-    assert (state.paused, state.pause_reason, state.bid_micros) == (True, "paused_by_person", 900)
-    fold.override(Action.LIFT)
-    state = fold.served(bid, decisions_first=decisions_first)
-    assert (state.paused, state.bid_micros) == (False, 700)
-
-
-def test_lifting_a_persons_pause_does_not_lift_the_budgets(fold: Fold) -> None:
-    fold.override(Action.PAUSE)
-    fold.override(Action.LIFT)
-    assert fold.served(PAUSE).pause_reason == "daily_budget_reached"
-
-
-@pytest.mark.parametrize("status", ["paused", "archived"])
-def test_a_campaign_that_a_person_stopped_is_paused(fold: Fold, status: str) -> None:
-    fold.put(status=status)
-    assert fold.served(RESUME).paused
-
-
-def test_a_manual_bid_goes_before_what_a_strategy_had_decided(fold: Fold, decisions_first: bool) -> None:
-    fold.put(bidding=MANUAL)
-    bid = decision("set_bid", {"bid_micros": 700})
-    assert fold.served(bid, decisions_first=decisions_first).bid_micros == 500
+def test_a_record_that_is_none_is_left_out() -> None:
+    serving = MemoryServing()
+    serving.take(chunk(topics.SERVING, [b"{", b'{"key":"x"}', encode_serving(word(4))]))
+    serving.take_control(chunk(topics.CONTROL, [b"{"]))
+    assert served(serving).seq == 4
 
 
 @pytest.mark.parametrize(
-    ("mode", "words", "bid_micros"),
-    [
-        ("auto", [], 700),
-        ("dry_run", [], 500),
-        ("recommend", [], 500),
-        ("recommend", [Word.APPROVE], 500),
-        ("recommend", [Word.REJECT], 500),
-    ],
-    ids=["auto", "dry_run", "nobody_said_anything", "the_dataflow_answers_an_approval", "rejected"],
+    ("said", "live", "spendable"), [(50, 40, 40), (40, 50, 40), (40, None, 40), (None, 50, 50), (None, None, None)]
 )
-def test_only_a_decision_in_mode_auto_takes_effect(
-    fold: Fold, mode: str, words: list[Word], bid_micros: int, decisions_first: bool
+def test_of_the_words_and_the_live_rows_figure_the_lower_may_be_spent(
+    said: int | None, live: int | None, spendable: int | None
 ) -> None:
-    for word in words:
-        fold.say(word)
-    bid = decision("set_bid", {"bid_micros": 700}, mode=mode)
-    assert fold.served(bid, decisions_first=decisions_first).bid_micros == bid_micros
+    serving = serving_of(word(spendable_micros=said), spendable_micros=lambda *_: live)
+    assert served(serving).spendable_micros == spendable
 
 
-def test_a_decision_that_a_person_asked_for_goes_before_the_bid_they_set_earlier(
-    fold: Fold, decisions_first: bool
-) -> None:
-    fold.put(bidding=MANUAL)
-    fold.override(Action.SET_BID, 900)
-    asked = {"version": 2, "replaces_override": 0}
-    override = decision("set_bid", {"bid_micros": 900}, inputs=asked)
-    assert fold.served(override, decisions_first=decisions_first).bid_micros == 900
-    undone = decision("set_bid", {"bid_micros": 650}, name="d2", inputs=asked | {"replaces_override": 1})
-    assert fold.served(override, undone, decisions_first=decisions_first).bid_micros == 650
-    fold.override(Action.SET_BID, 800)
-    assert fold.served(override, undone, decisions_first=decisions_first).bid_micros == 800
+def test_a_persons_pause_holds_while_the_dataflow_is_away(people: People) -> None:
+    assert not people.heard_beside(word()).paused
+    people.override(Action.PAUSE)
+    held = people.heard_beside(word())
+    assert (held.paused, held.pause_reason) == (True, "paused_by_person")
+    # The dataflow has heard it, and an undo took it back.
+    assert not people.heard_beside(word(override_version=1)).paused
 
 
-def test_undoing_a_persons_pause_lets_the_campaign_run(fold: Fold, decisions_first: bool) -> None:
-    fold.override(Action.PAUSE)
-    undone = decision("resume", {}, reason="undo", inputs={"replaces_override": 1})
-    assert not fold.served(undone, decisions_first=decisions_first).paused
-    fold.override(Action.PAUSE)
-    assert fold.served(undone, decisions_first=decisions_first).paused
+@pytest.mark.parametrize("action", [Action.RESUME, Action.LIFT])
+def test_a_pause_that_was_taken_back_holds_nothing(people: People, action: Action) -> None:
+    people.override(Action.PAUSE)
+    people.override(action)
+    assert not people.heard_beside(word()).paused
 
 
-def test_records_that_cannot_be_read_are_left_out(fold: Fold) -> None:
-    nameless = decision("set_bid", {"bid_micros": 1}, name="d9").replace(b'"bid_micros"', b'"bid"')
-    assert fold.served(b"{", nameless, PAUSE).paused
+def test_what_the_dataflow_paused_a_person_cannot_start_without_it(people: People) -> None:
+    people.override(Action.PAUSE)
+    people.override(Action.LIFT)
+    paused = people.heard_beside(word(paused=True, pause_reason="daily_budget_reached"))
+    assert paused.pause_reason == "daily_budget_reached"
 
 
-def test_the_sequence_number_rises_with_every_change_and_is_the_same_everywhere(fold: Fold) -> None:
-    first = fold.served()
-    fold.put(name="Boots")
-    second = fold.served()
-    third = fold.served(PAUSE)
-    assert first.seq < second.seq < third.seq == fold.served(PAUSE, decisions_first=True).seq
+@pytest.mark.parametrize("status", ["paused", "archived"])
+def test_a_campaign_that_a_person_stopped_holds_while_the_dataflow_is_away(people: People, status: str) -> None:
+    people.put(status=status)
+    assert people.heard_beside(word(version=1)).paused
+    people.put(status="active")
+    assert not people.heard_beside(word(version=1)).paused
 
 
 def test_what_is_left_to_spend_is_the_tightest_budget_less_what_is_in_flight() -> None:
@@ -228,9 +156,7 @@ async def test_serving_over_rest_is_refused_until_the_log_was_read_and_then_tell
     refused = api.client.get("/api/v1/serving")
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
     log.down = False
-    fold = Fold(api.store)
-    fold.put()
-    log.append(topics.DECISIONS, 0, [PAUSE])
+    log.append(topics.SERVING, 0, [encode_serving(word(paused=True, bid_micros=500))])
     await until(lambda: api.client.get("/readyz").status_code == 200)
 
     def shoes() -> dict[str, Any]:
@@ -243,18 +169,14 @@ async def test_serving_over_rest_is_refused_until_the_log_was_read_and_then_tell
     assert api.client.get("/api/v1/campaigns/hats/serving").status_code == 404
 
 
-async def test_an_api_that_starts_again_serves_what_expired_decisions_said(apis: Apis, tmp_path: Path) -> None:
-    kept = tmp_path / "kept" / "serving.json"
-    first = apis.start(serving_file=kept)
-    first.store.put_campaign(definition(), changed_by="ana", now_ms=1)
-    first.store.publish_outbox(first.log)
-    first.log.append(topics.DECISIONS, 0, [PAUSE])
-    address = "/api/v1/campaigns/shoes/serving"
-    await until(lambda: first.client.get(address).json().get("paused"))
+async def test_a_new_api_serves_what_expired_decisions_said(apis: Apis) -> None:
+    first = apis.start()
+    first.log.append(topics.DECISIONS, 0, [b"{}"])
+    first.log.append(topics.SERVING, 0, [encode_serving(word(paused=True, pause_reason="total_budget_reached"))])
     apis.end()
-    assert kept.stat().st_mode & 0o777 == 0o600
     first.log.drop_before(topics.DECISIONS, 0, first.log.end(topics.DECISIONS, 0))
-    again = apis.start(first.log, serving_file=kept)
+    again = apis.start(first.log)
+    address = "/api/v1/campaigns/shoes/serving"
     await until(lambda: again.client.get(address).status_code == 200)
     served = again.client.get(address).json()
-    assert (served["paused"], served["pause_reason"]) == (True, "daily_budget_reached")
+    assert (served["paused"], served["pause_reason"]) == (True, "total_budget_reached")

@@ -76,13 +76,14 @@ def test_a_restored_log_is_another_log_and_what_was_copied_with_it_knows(
     data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     identity = log_of().identity()
-    (data_dir / "serving.json").write_text(f'{{"log":"{identity}"}}')
+    (data_dir / "recovery").mkdir(exist_ok=True)
+    (data_dir / "recovery" / "settings.json").write_text(f'{{"log":"{identity}"}}')
     run("backup", tmp_path / "b")
     place_at(monkeypatch, tmp_path / "new")
     assert run("restore", tmp_path / "b")[0] == 0
     fresh = log_of().identity()
     assert fresh != identity
-    assert (tmp_path / "new" / "serving.json").read_text() == f'{{"log":"{fresh}"}}'
+    assert (tmp_path / "new" / "recovery" / "settings.json").read_text() == f'{{"log":"{fresh}"}}'
 
 
 def test_a_backup_is_its_owners_alone(data_dir: Path, tmp_path: Path) -> None:

@@ -18,8 +18,7 @@ from ingest.admission import admit, encode_letter
 from ingest.local_log import LocalLog
 from schemas import topics
 from schemas.control import CampaignRecord, OverrideRecord, decode_control
-from schemas.decisions import encode_decision
-from tests.support.decisions import decision_of
+from schemas.serving import Serving, encode_serving
 
 NOW_MS = 1_767_225_600_000
 SHOES = {"id": "shoes", "name": "Shoes", "currency": "EUR", "daily_budget_micros": 5_000_000}
@@ -90,12 +89,11 @@ def test_a_budget_is_given_in_whole_units_and_can_be_undone(with_shoes: Console)
 
 
 def test_the_list_tells_who_is_paused_and_why(with_shoes: Console) -> None:
-    pause = decision_of(
-        decision_id="d1", org_id="default", campaign_id="shoes", kind="pause", reason="daily_budget_reached",
-        ts_ms=NOW_MS, effective_ms=NOW_MS, before={}, after={"state": "paused"}, inputs={}, policy="p",
-    )  # fmt: skip
+    paused = Serving(
+        org_id="default", campaign_id="shoes", seq=1, paused=True, pause_reason="daily_budget_reached", version=1
+    )
     log = with_shoes.log()
-    log.append(topics.DECISIONS, 0, [encode_decision(pause)])
+    log.append(topics.SERVING, 0, [encode_serving(paused)])
     log.close()
     assert with_shoes.ok("campaign", "list") == "shoes\t1\tactive, paused: daily_budget_reached\tdaily 5 EUR\n"
     assert json.loads(with_shoes.ok("campaign", "list", "--json"))["paused_by"] == "daily_budget_reached"

@@ -24,7 +24,7 @@ from bidding.forecast import hour_of_week
 from flows.logic.periods import day_bounds
 from ingest.market import traffic_factor
 from schemas.campaigns import Campaign
-from storage.serving_schedule import Schedule
+from schemas.serving import Serving, at
 from storage.store.zones import _plain
 campaign = Campaign(id="a", name="A", currency="EUR", time_zone="Europe/Berlin")
 now = {NOON_MS}
@@ -32,7 +32,7 @@ print(day_bounds("Europe/Berlin", now))
 print(_plain("Europe/Berlin", now))
 print(hour_of_week(now, "Europe/Berlin"))
 print(modifier({{"hour=14": 2.0}}, Circumstances(None, None, None, None), now, "Europe/Berlin"))
-print(Schedule(start_ms=None, end_ms=None, day_parts=frozenset([62]), time_zone="Europe/Berlin").in_day_part(now))
+print(at(Serving(org_id="o", campaign_id="a", day_parts=[62], time_zone="Europe/Berlin"), now).pacing_rate == 1.0)
 print(round(traffic_factor(now, "Europe/Berlin"), 6))
 print([name for name in opened if "zoneinfo" in name and "tzdata" not in name and not name.endswith(".pyc")])
 """

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from schemas.log import Chunk, LogUnavailableError, OffsetGoneError
-from schemas.topics import CONTROL, PARTITIONED_LIKE_EVENTS
+from schemas.topics import COMPACTED, PARTITIONED_LIKE_EVENTS
 from tests.simulation.clock import SimClock
 from tests.simulation.network import Link, UnreachableError
 
@@ -52,8 +52,12 @@ class Broker:
         return there.end
 
     def compact(self) -> None:
-        """Of each key of `control` only the last record stays, at its offset."""
-        there = self.at(CONTROL, 0)
+        """Of each key of a compacted topic only the last record stays, at its offset."""
+        for topic in COMPACTED:
+            self._compact(self.at(topic, 0))
+
+    @staticmethod
+    def _compact(there: _Partition) -> None:
         last = {key: place for place, key in enumerate(there.keys)}
         kept = sorted(last.values())
         there.offsets = [there.offsets[place] for place in kept]

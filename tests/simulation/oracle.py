@@ -9,12 +9,14 @@ from typing import Any
 from flows.logic import layout as at
 from schemas import topics
 from schemas.decisions import Decision, Pause, decode_decision, named
-from schemas.log import Log
+from schemas.log import Chunk, Log
+from schemas.serving import Serving, decode_serving
 from tests.simulation import plain
 from tests.simulation.plain import Event, Key
 from tests.simulation.plan import ORGS
 from tests.simulation.replay import decisions_of_a_replay
 from tests.simulation.world import Violation, World
+from tests.support.serving_fold import ServingFold
 
 
 def check(world: World) -> None:
@@ -53,6 +55,7 @@ class Oracle:
         self.states_are_the_newest_words(decisions)
         self.replay_decides_the_same(decisions)
         self.platforms_show_the_newest_word(decisions)
+        self.words_say_what_was_folded()
         self.serving_outlasts_the_log()
         self.a_flipped_bit_is_not_read()
 
@@ -256,6 +259,24 @@ class Oracle:
             shown = self._world.platform.fields.get((node, "status"))
             wanted = "PAUSED" if decision.kind == "pause" else "ACTIVE"
             assert shown == wanted, f"the platform shows {node} {shown}, the newest decision is {wanted}"
+
+    def words_say_what_was_folded(self) -> None:
+        """The newest word on each campaign, whatever was written again, is what control and decisions add up to."""
+        fold = ServingFold(lambda topic, error: None)
+        for topic in (topics.CONTROL, topics.DECISIONS):
+            payload = b"".join(record + b"\n" for _, record in plain.records(self._log, topic, 0))
+            fold.take(Chunk(topic, 0, payload, 0, len(payload)))
+        newest: dict[tuple[str, str], Serving] = {}
+        for _, record in plain.records(self._log, topics.SERVING, 0):
+            word = decode_serving(record)
+            known = newest.get((word.org_id, word.campaign_id))
+            if known is None or known.seq <= word.seq:
+                newest[word.org_id, word.campaign_id] = word
+        for old in fold.snapshot():
+            word = newest[old.org_id, old.campaign_id]
+            for name in ("paused", "bid_micros", "pacing_rate", "modifiers", "currency", "decision_id", "version"):
+                said, folded = getattr(word, name), getattr(old, name)
+                assert said == folded, f"{old.campaign_id} is served {name} {said!r} and folded {folded!r}"
 
     def serving_outlasts_the_log(self) -> None:
         """Days later: decisions have expired, and the store is started again."""

@@ -126,14 +126,14 @@ class RemoteServing(MemoryServing):
         super().__init__()
         self._link = link
 
-    def begin(self, log: str) -> bytes | None:
-        return self._call(partial(super().begin, log))
+    def begin(self, identity: str, end: int) -> None:
+        self._call(partial(super().begin, identity, end))
 
     def put(self, states: Iterable[State]) -> int:
         return self._call(partial(super().put, list(states)))
 
-    def keep(self, saved: bytes) -> None:
-        self._call(partial(super().keep, saved))
+    def reached(self, position: int) -> None:
+        self._call(partial(super().reached, position))
 
     def _call(self, work: Callable[[], Answer]) -> Answer:
         try:

@@ -1,4 +1,4 @@
-"""Serving state: one contract for Redis and for memory, and the fold that makes it."""
+"""Serving state: one contract for Redis and for memory, and the feed that fills both."""
 
 from __future__ import annotations
 
@@ -9,14 +9,9 @@ import msgspec
 import pytest
 
 from schemas import topics
-from schemas.control import CampaignRecord, OverrideRecord, encode_control
-from schemas.decisions import Kind, Reason, encode_decision
-from schemas.kpis import Counters
-from schemas.live import BudgetState, CampaignLive, LiveFrame, encode_live
-from schemas.serving import Serving
+from schemas.serving import Serving, encode_serving
 from storage.serving import KEY, MemoryServing, RedisServing, ServingStore
 from storage.store.serving_feed import ServingFeed
-from tests.support.decisions import decision_of
 from tests.support.memory_log import MemoryLog
 
 
@@ -84,128 +79,57 @@ def test_a_change_is_published_in_redis(redis_url: str) -> None:
     serving.close()
 
 
-def campaign(version: int = 1, **given: Any) -> bytes:
-    definition = {"campaign_id": "c1", "org_id": "acme", "name": "C", "currency": "EUR"} | given
-    return encode_control(
-        CampaignRecord(
-            key="acme/c1", org_id="acme", campaign_id="c1", version=version, changed_by="me", changed_ms=0,
-            campaign=definition,
-        )
-    )  # fmt: skip
-
-
-def override(action: str) -> bytes:
-    return encode_control(
-        OverrideRecord(
-            key="o", org_id="acme", campaign_id="c1", version=1, changed_by="me", changed_ms=0, action=action
-        )
-    )
-
-
-def decision(number: int, kind: Kind, **given: Any) -> bytes:
-    return encode_decision(
-        decision_of(
-            decision_id=f"d{number}", org_id="acme", campaign_id="c1", kind=kind.value,
-            reason=Reason.DAILY_BUDGET_REACHED.value, ts_ms=number, effective_ms=number, before={}, policy="p",
-            inputs={}, **({"after": {}} | given),
-        )
-    )  # fmt: skip
-
-
 class Feed:
     """A log and what follows from it."""
 
     def __init__(self) -> None:
         self.log = MemoryLog()
         self.store = MemoryServing()
-        self.feed: ServingFeed | None = None
+        self.feed = ServingFeed(self.log, self.store)
 
-    def take(self, *, control: list[bytes] | None = None, decisions: list[bytes] | None = None) -> Serving:
-        self.log.append(topics.CONTROL, 0, control or [])
-        self.log.append(topics.DECISIONS, 0, decisions or [])
-        self.feed = self.feed or ServingFeed(self.log, self.store)
-        for _ in range(2):
-            self.feed.step()
+    def take(self, *words: Serving) -> Serving:
+        self.log.append(topics.SERVING, 0, [encode_serving(word) for word in words])
+        self.feed.step()
         read = self.store.get("acme", "c1")
         assert read is not None
         return read
 
 
-def test_a_pause_holds_until_it_is_resumed() -> None:
+def test_what_is_written_is_the_newest_word() -> None:
     feed = Feed()
-    paused = feed.take(control=[campaign()], decisions=[decision(1, Kind.PAUSE)])
-    assert (paused.paused, paused.pause_reason, paused.currency) == (True, "daily_budget_reached", "EUR")
-    assert not feed.take(decisions=[decision(2, Kind.RESUME)]).paused
+    paused = state("c1", 4, paused=True, pause_reason="daily_budget_reached", modifiers={"device=mobile": 1.5})
+    assert feed.take(state("c1", 3), paused, state("c2", 9)) == paused
+    assert feed.take(state("c1", 5)) == state("c1", 5)
 
 
-def test_a_persons_pause_stands_beside_the_decided_one() -> None:
+def test_words_that_are_written_again_after_a_crash_change_nothing() -> None:
     feed = Feed()
-    assert feed.take(control=[campaign(), override("pause")], decisions=[decision(1, Kind.RESUME)]).paused
-    assert not feed.take(control=[override("lift")]).paused
-
-
-def test_bids_pacing_and_modifiers_follow_the_decisions() -> None:
-    feed = Feed()
-    given = [
-        decision(1, Kind.SET_BID, after={"bid_micros": 5}),
-        decision(2, Kind.SET_PACING, after={"pacing_rate": 0.25}),
-        decision(3, Kind.SET_BID_MODIFIERS, after={"modifiers": {"device=mobile": 1.5}}),
-        decision(4, Kind.SET_BID, after={"bid_micros": 9}, mode="dry_run"),
-    ]
-    read = feed.take(control=[campaign()], decisions=given)
-    assert (read.bid_micros, read.pacing_rate, read.modifiers) == (5, 0.25, {"device=mobile": 1.5})
-    assert read.decision_id == "d3"
-
-
-def test_a_decision_that_is_written_again_does_not_act_again() -> None:
-    feed = Feed()
-    feed.take(decisions=[decision(1, Kind.PAUSE), decision(2, Kind.RESUME)])
-    assert not feed.take(decisions=[decision(1, Kind.PAUSE)]).paused
+    newest = feed.take(state("c1", 4), state("c1", 5, bid_micros=7))
+    assert feed.take(state("c1", 4)) == newest
+    assert feed.take(state("c1", 4), state("c1", 5, bid_micros=7)) == newest
 
 
 def test_what_changed_while_the_feed_was_down_is_written_when_it_is_back() -> None:
     feed = Feed()
-    feed.take(control=[campaign()], decisions=[decision(n, Kind.SET_BID, after={"bid_micros": n}) for n in range(50)])
-    before = feed.take(decisions=[decision(99, Kind.PAUSE)])
-    feed.feed = None
-    after = feed.take(control=[campaign(version=2, currency="USD")])
-    assert (after.currency, after.bid_micros, after.paused) == ("USD", 49, True)
-    assert after.seq > before.seq
+    feed.take(state("c1", 4))
+    feed.log.append(topics.SERVING, 0, [encode_serving(state("c1", 8, paused=True))])
+    feed.feed = ServingFeed(feed.log, feed.store)
+    assert feed.take().paused
 
 
-def live(*left: tuple[int, int, int]) -> bytes:
-    """A live row of c1 with budgets of (budget, spent, in flight)."""
-    budgets = [
-        BudgetState(
-            period="day", budget_micros=budget, spent_micros=spent, in_flight_micros=flying, period_start_ms=0,
-            period_end_ms=None,
-        )
-        for budget, spent, flying in left
-    ]  # fmt: skip
-    row = CampaignLive(
-        org_id="acme", campaign_id="c1", name="C", currency="EUR", time_zone="UTC", state="active", state_reason=None,
-        version=1, watermark_ms=0, now_ms=0, today=Counters(), total=Counters(), rolling={}, windows=[],
-        budgets=budgets,
-    )  # fmt: skip
-    return encode_live(LiveFrame(now_ms=0, rows=[row]))
-
-
-@pytest.mark.parametrize(
-    ("budgets", "left"),
-    [([(100, 60, 15), (1_000, 60, 15)], 25), ([(100, 99, 15)], 0), ([], None)],
-    ids=["the tightest budget less what is in flight", "never below zero", "without a budget nothing is said"],
-)
-def test_what_may_be_spent_follows_the_live_rows(budgets: list[tuple[int, int, int]], left: int | None) -> None:
+def test_a_topic_that_was_compacted_under_the_feed_is_read_on() -> None:
     feed = Feed()
-    feed.take(control=[campaign()])
-    feed.log.append(topics.LIVE, 0, [live(*budgets)])
-    assert feed.take().spendable_micros == left
-    assert feed.take(decisions=[decision(1, Kind.PAUSE)]).spendable_micros == left
+    feed.take(state("c1", 4))
+    feed.log.append(topics.SERVING, 0, [encode_serving(state("c1", 5))])
+    feed.log.drop_before(topics.SERVING, 0, feed.log.end(topics.SERVING, 0))
+    feed.take(state("c1", 6, bid_micros=9))
+    assert feed.take().bid_micros == 9
 
 
 def test_a_record_that_is_none_is_left_out() -> None:
     feed = Feed()
-    assert feed.take(control=[b"{}", campaign(currency="nope"), campaign()]).currency == "EUR"
+    feed.log.append(topics.SERVING, 0, [b"{}", b"[", b'{"key":"acme/c1"}'])
+    assert feed.take(state("c1", 1, currency="EUR")).currency == "EUR"
 
 
 def test_states_are_json_for_bidders_of_any_language(redis_url: str) -> None:
@@ -216,7 +140,7 @@ def test_states_are_json_for_bidders_of_any_language(redis_url: str) -> None:
     assert msgspec.json.decode(serving._redis.hget("penstock:serving:acme", "c1")) == {
         "org_id": "acme", "campaign_id": "c1", "seq": 2, "paused": False, "pause_reason": None, "bid_micros": 5,
         "pacing_rate": 1.0, "modifiers": {}, "currency": "USD", "spendable_micros": None, "start_ms": None,
-        "end_ms": None, "decided_ms": 0,
-        "decision_id": None,
+        "end_ms": None, "day_parts": None, "time_zone": "UTC", "decided_ms": 0, "decision_id": None,
+        "version": 0, "override_version": 0,
     }  # fmt: skip
     serving.close()

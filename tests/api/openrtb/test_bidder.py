@@ -16,6 +16,7 @@ from schemas import topics
 from schemas.campaigns import Bidding, Campaign, Creative
 from schemas.control import CampaignRecord, encode_control
 from schemas.log import Chunk
+from tests.support.served import words_of
 
 CREATIVE = Creative(
     creative_id="cr", width=300, height=250, markup="<a href='{click}'></a>", landing_domains=["shop.example"]
@@ -43,7 +44,7 @@ class World:
         )  # fmt: skip
         chunk = Chunk(topics.CONTROL, 0, encode_control(record) + b"\n", 0, 1)
         roster.take(chunk)
-        serving.take(chunk)
+        serving.take(words_of(chunk.records()))
         self.learned: list[tuple[str, int, bool]] = []
         self.bidder = Bidder(
             roster, serving, lambda: self.now_ms, lambda: 0.5, b"secret", "http://bidder.example",

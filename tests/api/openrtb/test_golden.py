@@ -16,6 +16,7 @@ from schemas import topics
 from schemas.campaigns import Campaign
 from schemas.control import CampaignRecord, encode_control
 from schemas.log import Chunk
+from tests.support.served import words_of
 
 GOLDEN = Path(__file__).parent / "golden"
 NOW_MS = 1_790_000_000_000
@@ -35,7 +36,7 @@ def bidder_with(*campaigns: dict[str, Any]) -> Bidder:
         )  # fmt: skip
         chunk = Chunk(topics.CONTROL, 0, encode_control(record) + b"\n", offset, offset + 1)
         roster.take(chunk)
-        serving.take(chunk)
+        serving.take(words_of(chunk.records()))
     rates = {"USD": 1.0, "EUR": 0.9}
     return Bidder(roster, serving, lambda: NOW_MS, lambda: 0.5, b"secret", "https://bidder.example", rates)
 

@@ -10,6 +10,7 @@ import pytest
 
 from api.wiring import OpenRtb
 from tests.api.conftest import Api, Apis
+from tests.support.served import say_words
 
 REQUEST = {"id": "r1", "imp": [{"id": "1", "banner": {"w": 300, "h": 250}}], "cur": ["USD"], "tmax": 200}
 CREATIVE = {
@@ -38,6 +39,7 @@ def bid(api: Api) -> dict[str, Any]:
 def first_bid(api: Api) -> dict[str, Any]:
     """The definition reaches the bidder through the log: asked until it is there."""
     for _ in range(500):
+        say_words(api.log)
         if "seatbid" in (answer := bid(api)):
             found: dict[str, Any] = answer["seatbid"][0]["bid"][0]
             return found

@@ -1,12 +1,11 @@
-"""What bidders read, folded from topics `control` and `decisions`: definitions, people's overrides, decisions. Pure."""
+"""What bidders were served before there was topic `serving`, folded from topics `control` and `decisions`: a model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import msgspec
 from msgspec import UNSET, UnsetType
 
 from schemas import topics
@@ -23,16 +22,12 @@ from schemas.decisions import (
     SetPacing,
     decode_decision,
 )
-from schemas.live import CampaignLive
-from schemas.log import Chunk, Log
+from schemas.log import Chunk
 from schemas.serving import Serving
 from schemas.unreadable import UNREADABLE
-from storage.serving_schedule import Schedule, schedule_of
 
 # Decisions remembered by id; the oldest is forgotten beyond this.
 REMEMBERED_MAX: Final = 10_000
-
-_ALWAYS: Final = Schedule()
 
 # Told of a record that is not what its topic holds; it is left out.
 OnBad = Callable[[str, Exception], None]
@@ -66,7 +61,8 @@ class _State:
     bid_word_under: int = 0
     pacing_rate: float = 1.0
     modifiers: dict[str, float] = field(default_factory=dict)
-    schedule: Schedule = _ALWAYS
+    start_ms: int | None = None
+    end_ms: int | None = None
     # The version of the newest override, and the sequence of the newest decision that took effect: older ones that
     # come again change nothing.
     override_version: int = 0
@@ -95,35 +91,13 @@ class _State:
             modifiers=self.modifiers,
             currency=self.currency,
             spendable_micros=spendable_micros,
-            start_ms=self.schedule.start_ms,
-            end_ms=self.schedule.end_ms,
+            start_ms=self.start_ms,
+            end_ms=self.end_ms,
             decided_ms=self.decided_ms,
             decision_id=self.decision_id,
+            version=self.version,
+            override_version=self.override_version,
         )
-
-
-def ends(log: Log) -> dict[str, int]:
-    """Where the topics that are folded end now. Raises LogUnavailableError."""
-    return {topic: log.end(topic, 0) for topic in (topics.CONTROL, topics.DECISIONS)}
-
-
-def spendable_of(row: CampaignLive) -> int | None:
-    """What is left of the tightest budget, less what is in flight; None without a budget."""
-    left = [budget.budget_micros - budget.spent_micros - budget.in_flight_micros for budget in row.budgets]
-    return max(0, min(left)) if left else None
-
-
-@dataclass(slots=True)
-class _Saved:
-    """A fold as bytes: of which log, how far that was read, and the states."""
-
-    identity: str
-    offsets: dict[str, int]
-    states: list[_State]
-
-
-_saved_encoder: Final = msgspec.json.Encoder()
-_saved_decoder: Final = msgspec.json.Decoder(_Saved)
 
 
 class ServingFold:
@@ -131,9 +105,6 @@ class ServingFold:
 
     `seq` of a state is how far both topics were read when it was given out. A reader that starts again begins both
     topics anew, so it gives nothing out before it has caught up: then its `snapshot` is ahead of all that was before.
-
-    Decisions expire with the log, what they decided does not: `saved` is kept by whoever folds, and `restore` begins
-    with it. What is read again then changes nothing.
     """
 
     def __init__(self, on_bad: OnBad) -> None:
@@ -160,32 +131,6 @@ class ServingFold:
             if state is not None:
                 changed[state.org_id, state.campaign_id] = state
         return self._given_out(changed.values())
-
-    def schedule(self, org_id: str, campaign_id: str) -> Schedule:
-        """When the campaign may run by its definition."""
-        state = self._states.get((org_id, campaign_id))
-        return _ALWAYS if state is None else state.schedule
-
-    def schedules(self) -> Iterator[tuple[tuple[str, str], Schedule]]:
-        """Campaigns whose state depends on the time, with their schedules."""
-        return ((key, state.schedule) for key, state in self._states.items() if state.schedule != _ALWAYS)
-
-    def saved(self, identity: str) -> bytes:
-        """All of it, for `restore`; `identity` is that of the log it was folded from."""
-        return _saved_encoder.encode(_Saved(identity, dict(self.offsets), list(self._states.values())))
-
-    def restore(self, saved: bytes, identity: str, ends: Mapping[str, int]) -> bool:
-        """Begin with what was saved; False when it is none, of another log, or ahead of the log's ends (an older copy
-        of the log was put back)."""
-        try:
-            given = _saved_decoder.decode(saved)
-        except msgspec.DecodeError:
-            return False
-        if given.identity != identity or any(given.offsets.get(topic, 0) > end for topic, end in ends.items()):
-            return False
-        self.offsets |= given.offsets
-        self._states = {(state.org_id, state.campaign_id): state for state in given.states}
-        return True
 
     def snapshot(self) -> list[Serving]:
         """Every campaign's state."""
@@ -262,7 +207,7 @@ def _define(state: _State, record: CampaignRecord) -> None:
     definition = record.definition()
     state.version, state.currency, state.status = record.version, definition.currency, definition.status
     bidding = definition.bidding
-    state.schedule = schedule_of(definition)
+    state.start_ms, state.end_ms = definition.start_ms, definition.end_ms
     state.is_manual = bidding is None or bidding.strategy is Strategy.MANUAL
     state.defined_bid_micros = bidding.bid_micros if bidding is not None else None
 
