@@ -21,6 +21,7 @@ from schemas.topics import (
     KPIS,
     ORDER,
     RECEIPTS,
+    SERVING,
     VERDICTS,
 )
 
@@ -30,6 +31,7 @@ from schemas.topics import (
 CUT_ORDER: Final = (
     RECEIPTS,
     DECISIONS,
+    SERVING,
     DEAD_LETTERS,
     KPIS,
     VERDICTS,
