@@ -21,6 +21,7 @@ from flows.logic.kept import KeptRows
 from flows.logic.series_slots import OTHERS_BYTES
 from flows.snapshots.files import SavedState, StateFiles
 from flows.snapshots.forms import TableForm
+from flows.snapshots.id_files import Part, Saved
 from flows.snapshots.parts import Parts, put_together, taken_apart
 
 # Of the state of a shard, as its snapshots and files hold it.
@@ -131,6 +132,7 @@ MIGRATIONS: Final[dict[int, Callable[[State], State]]] = {4: from_4_to_5}
 # Where the classes of a shard's state were, and what a wheel puts before them.
 _OURS: Final = ("flows", "schemas", "bidding")
 _OF_A_WHEEL: Final = "penstock."
+_IDS_THEN: Final = "flows.id_files"
 _HERE: Final = (__package__ or "").removesuffix(".snapshots").removesuffix("flows")
 
 
@@ -139,6 +141,8 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         bare = module.removeprefix(_OF_A_WHEEL)
+        if bare == _IDS_THEN:
+            return {"Saved": Saved, "Part": Part}[name]
         ours = bare.partition(".")[0] in _OURS
         return super().find_class(_HERE + bare if ours else module, name)
 

@@ -43,7 +43,7 @@ def test_a_snapshot_of_each_version_is_gone_on_from_as_if_nothing_had_been(versi
     assert gone_on_from(read(golden.read_bytes(), None), Duplicates(1, DEDUPE_IDS)) == undisturbed(version)
 
 
-@pytest.mark.parametrize("version", VERSIONS[1:])
+@pytest.mark.parametrize("version", VERSIONS)
 def test_files_of_each_version_are_gone_on_from_as_if_nothing_had_been(tmp_path: Path, version: int) -> None:
     shutil.copytree(FOLDER / f"{version}.files", tmp_path / "store")
     duplicates = Duplicates(1, DEDUPE_IDS)
