@@ -150,8 +150,10 @@ class LateDuplicates:
             earlier.setdefault(row.key, []).append(row)
         if not earlier:
             return 0
+        ids = pa.array({key[-1] for key in earlier}, pa.string())
+        again = (row for row in _rows(wanted.filter(pc.is_in(wanted["event_id"], ids))) if row.key in earlier)
         committed = _Committed(self._log)
-        before = (_before(row, earlier[row.key], committed) for row in _rows(wanted) if row.key in earlier)
+        before = (_before(row, earlier[row.key], committed) for row in again)
         return self._append([row for row in before if row is not None])
 
     def _append(self, rows: Iterable[Row]) -> int:
@@ -220,12 +222,12 @@ def _stored(client: Client, wanted: pa.Table, since_ms: int) -> list[Row]:
 
 
 def _beside(table: pa.Table, wanted: pa.Table) -> list[Row]:
-    """Rows of the table with the event times of these events: an event may come twice in it."""
-    times = np.unique(wanted["ts"].cast(pa.int64()).to_numpy())
-    near = np.isin(table["ts"].cast(pa.int64()).to_numpy(), times)
-    if near.sum() == len(times):
-        return []
-    return list(_rows(table.filter(pa.array(near))))
+    """Rows of the table with an id that these events have twice in it, as far as ids tell."""
+    times = pc.is_in(table["ts"], wanted["ts"].combine_chunks())
+    near = table.filter(times)
+    ids = near["event_id"].value_counts()
+    twice = ids.field("values").filter(pc.greater(ids.field("counts"), 1))
+    return _rows(near.filter(pc.is_in(near["event_id"], twice))) if len(twice) else []
 
 
 def _rows(table: pa.Table) -> list[Row]:
