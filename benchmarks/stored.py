@@ -33,8 +33,8 @@ def measure(path: Path) -> dict[str, Any]:
         with stack(data_dir, parts=("clickhouse", "api")) as waiting:
             began = time.perf_counter()
             with waiting.also(("store", "flow")):
-                decided_s = _until_decided(log, began)
-                rows, stored_s = _until_stored(waiting, began)
+                decided_s, refused = _until_decided(log, began)
+                rows, stored_s = _until_stored(waiting, began, _lines(path) - refused)
         log.close()
     return {
         "events_stored": rows,
@@ -44,14 +44,19 @@ def measure(path: Path) -> dict[str, Any]:
     }
 
 
-def _until_decided(log: Log, began: float) -> float:
-    """Seconds until verdicts cover the whole log."""
+def _lines(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(1 for _ in file)
+
+
+def _until_decided(log: Log, began: float) -> tuple[float, int]:
+    """Seconds until verdicts cover the whole log, and how many events they refuse."""
     import msgspec
 
     from schemas.kpis import Verdicts
 
     ends = {partition: log.end(topics.EVENTS, partition) for partition in range(PARTITIONS)}
-    offset, done = 0, dict.fromkeys(ends, 0)
+    offset, done, refused = 0, dict.fromkeys(ends, 0), 0
     while any(done[partition] < end for partition, end in ends.items()):
         _in_time(began)
         chunk = log.read(topics.VERDICTS, 0, offset, 1 << 20, timeout_s=_LOOK_S)
@@ -61,19 +66,16 @@ def _until_decided(log: Log, began: float) -> float:
         for record in chunk.records():
             verdict = msgspec.json.decode(record, type=Verdicts)
             done[verdict.partition] = max(done[verdict.partition], verdict.next_offset)
-    return time.perf_counter() - began
+            refused += len(verdict.duplicates) + len(verdict.dead)
+    return time.perf_counter() - began, refused
 
 
-def _until_stored(running: Stack, began: float) -> tuple[int, float]:
-    """Rows in `events` once their number stands still for two seconds, and when the last came."""
-    rows, last = 0, time.perf_counter()
-    while rows == 0 or time.perf_counter() - last < 2.0:
+def _until_stored(running: Stack, began: float, accepted: int) -> tuple[int, float]:
+    """Rows in `events` once all accepted ones are there, and when."""
+    while (rows := _count(running.clickhouse_url)) < accepted:
         _in_time(began)
-        found = _count(running.clickhouse_url)
-        if found != rows:
-            rows, last = found, time.perf_counter()
         time.sleep(_LOOK_S)
-    return rows, last - began
+    return rows, time.perf_counter() - began
 
 
 def _count(url: str) -> int:
