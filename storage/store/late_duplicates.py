@@ -191,15 +191,12 @@ class _Committed:
 def _before(row: Row, others: Sequence[Row], committed: _Committed) -> Row | None:
     """The row that this one replaces: of those that stand before it in its partition, or were stored for good from
     another, the one stored last."""
-    fitting = [
-        other
-        for other in others
-        if (
-            other.offset < row.offset
-            if other.partition == row.partition
-            else other.offset < committed.of(other.partition)
-        )
-    ]
+
+    def is_before(other: Row) -> bool:
+        end = row.offset if other.partition == row.partition else committed.of(other.partition)
+        return other.offset < end
+
+    fitting = filter(is_before, others)
     return max(fitting, key=lambda other: (other.stored_ms, other.offset), default=None)
 
 
