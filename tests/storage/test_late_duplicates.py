@@ -186,9 +186,9 @@ def test_rows_of_another_log_are_no_duplicates(database: Database) -> None:
     Store(first, database).catch_up()
     second = MemoryLog()
     flow = SmallFlow(second)
-    flow.send(events(50, seed=9))
-    flow.send(given, late=True)
+    # The clock of its events is ahead, so that all that follow are old.
     flow.send(events(50, seed=9, start_ms=START_MS + 3 * HOUR_MS))
+    flow.send(given, late=True)
     store = Store(second, database)
     store.catch_up()
     assert sent(second) == []
@@ -231,3 +231,26 @@ def test_windows_stay_right_when_a_duplicate_is_taken_back(store: Store, flow: S
     store.catch_up()
     now = counted([*given, *events(30, seed=8, step_ms=1)[::3]])
     assert windows(store.database) == {"10s": now, "1m": now, "1h": now, "day": now}
+
+
+def test_a_late_event_counts_after_a_duplicate_was_folded_in_and_taken_back(
+    store: Store, flow: SmallFlow, log: MemoryLog
+) -> None:
+    given = events(400)
+    first = given[0]
+    flow.send(given)
+    flow.report()
+    store.catch_up()
+    forgotten(flow, [first])
+    # As the dataflow has windows that were open still: the event again, and what took it back.
+    folded = "SELECT * REPLACE (version + 2 AS version) FROM kpi_windows FINAL"
+    store.database.client.command(f"INSERT INTO kpi_windows {folded}")
+    store.catch_up()
+    applied(log, sent(log), late=False)
+    store.catch_up()
+    late = msgspec.structs.replace(first, event_id="late", ts=first.ts + 1, cost_micros=5)
+    flow.send([late], late=True)
+    store.catch_up()
+    now = counted([*given, late], first.campaign_id or "")
+    found = windows(store.database, first.campaign_id or "")
+    assert found == {"10s": now, "1m": now, "1h": now, "day": now}
