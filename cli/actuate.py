@@ -78,7 +78,8 @@ async def _run(log: Log, credentials: Credentials, retry_parked: bool, lease: Le
     from platforms.clock import SteadyClock
     from platforms.host import Actuator
     from platforms.outbox import Outbox
-    from platforms.sender import ADAPTERS, Sender
+    from platforms.registry import ADAPTERS
+    from platforms.sender import Sender
 
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

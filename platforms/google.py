@@ -36,6 +36,7 @@ class GoogleAds:
     platform = "google"
     base_url = "https://googleads.googleapis.com"
     requests_per_second = 5.0
+    needs = frozenset({"access_token", "developer_token"})
 
     def make_requests(self, change: Change) -> list[Request] | Unsupported:
         link = change.link
@@ -67,7 +68,7 @@ class GoogleAds:
             return Retry(status, message, seconds(response.headers.get("retry-after")))
         return Rejected(status, message, request_id)
 
-    def auth_headers(self, credentials: Mapping[str, str]) -> Mapping[str, str]:
+    def sign(self, method: str, url: str, credentials: Mapping[str, str]) -> Mapping[str, str]:
         headers = {
             "Authorization": f"Bearer {credentials['access_token']}",
             "developer-token": credentials["developer_token"],

@@ -23,6 +23,7 @@ class LinkedIn:
     platform = "linkedin"
     base_url = "https://api.linkedin.com"
     requests_per_second = 1.0
+    needs = frozenset({"access_token"})
 
     def make_requests(self, change: Change) -> list[Request] | Unsupported:
         match change.kind:
@@ -45,7 +46,7 @@ class LinkedIn:
             return Retry(code, message, seconds(response.headers.get("retry-after")))
         return Rejected(code, message, request_id)
 
-    def auth_headers(self, credentials: Mapping[str, str]) -> Mapping[str, str]:
+    def sign(self, method: str, url: str, credentials: Mapping[str, str]) -> Mapping[str, str]:
         return {"Authorization": f"Bearer {credentials['access_token']}"}
 
     def _patch(self, change: Change, values: dict[str, Any]) -> Request:

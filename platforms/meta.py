@@ -26,6 +26,7 @@ class Meta:
     platform = "facebook"
     base_url = "https://graph.facebook.com"
     requests_per_second = 2.0
+    needs = frozenset({"access_token"})
 
     def make_requests(self, change: Change) -> list[Request] | Unsupported:
         link = change.link
@@ -59,7 +60,7 @@ class Meta:
             return Retry(code or str(response.status), message)
         return Rejected(code or str(response.status), message, trace)
 
-    def auth_headers(self, credentials: Mapping[str, str]) -> Mapping[str, str]:
+    def sign(self, method: str, url: str, credentials: Mapping[str, str]) -> Mapping[str, str]:
         return {"Authorization": f"Bearer {credentials['access_token']}"}
 
     def _post(self, node: str, form: dict[str, str]) -> Request:

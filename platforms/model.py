@@ -100,12 +100,14 @@ class Unsupported:
 
 
 class Adapter(Protocol):
-    """One platform. Does no HTTP, keeps no state, knows no credentials."""
+    """One platform: a file, and a line in `platforms.registry`. Does no HTTP and keeps no state."""
 
     platform: str
     base_url: str
     # Requests a second that one account may send, below the platform's own limit.
     requests_per_second: float
+    # What the platform's credentials must hold.
+    needs: frozenset[str]
 
     def make_requests(self, change: Change) -> list[Request] | Unsupported:
         """The requests that bring the change into effect, in order."""
@@ -115,8 +117,8 @@ class Adapter(Protocol):
         """What one response means."""
         ...
 
-    def auth_headers(self, credentials: Mapping[str, str]) -> Mapping[str, str]:
-        """Headers that carry the credentials; empty where each request is signed (X)."""
+    def sign(self, method: str, url: str, credentials: Mapping[str, str]) -> Mapping[str, str]:
+        """Headers that carry the credentials, or the signature of a request made with them (X)."""
         ...
 
 

@@ -10,27 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
-from oauthlib.oauth1 import Client as OAuth1
 
-from platforms.google import GoogleAds
-from platforms.linkedin import LinkedIn
-from platforms.meta import Meta
 from platforms.model import Adapter, Applied, Outcome, Rejected, Request, Response, Retry
+from platforms.registry import ADAPTERS
 from platforms.sending import Sending
-from platforms.tiktok import TikTok
-from platforms.x import X
 
-ADAPTERS: Final[Mapping[str, Adapter]] = {
-    adapter.platform: adapter for adapter in (GoogleAds(), Meta(), TikTok(), LinkedIn(), X())
-}
-# Keys that each platform's credentials must have.
-NEEDED: Final[Mapping[str, frozenset[str]]] = {
-    "google": frozenset({"access_token", "developer_token"}),
-    "facebook": frozenset({"access_token"}),
-    "tiktok": frozenset({"access_token"}),
-    "linkedin": frozenset({"access_token"}),
-    "twitter": frozenset({"consumer_key", "consumer_secret", "access_token", "access_token_secret"}),
-}
 # For one request, from connecting to the last byte of its answer.
 TIMEOUT_S: Final = 20.0
 MESSAGE_MAX: Final = 1_000
@@ -48,7 +32,7 @@ class CredentialsError(ValueError):
     """The credentials file cannot be used; the message names the platform and the key, never a value."""
 
 
-def read_credentials(path: Path | None) -> Credentials:
+def read_credentials(path: Path | None, adapters: Mapping[str, Adapter] = ADAPTERS) -> Credentials:
     """Credentials by platform from a JSON file; empty without one. `base_url` may point a platform elsewhere.
 
     Raises CredentialsError.
@@ -62,9 +46,9 @@ def read_credentials(path: Path | None) -> Credentials:
     if not isinstance(loaded, dict):
         raise CredentialsError(f"{path} must hold an object, one member a platform")
     for platform, given in loaded.items():
-        if platform not in NEEDED:
-            raise CredentialsError(f"{platform!r} is no platform; known are {', '.join(sorted(NEEDED))}")
-        if missing := NEEDED[platform] - set(given):
+        if platform not in adapters:
+            raise CredentialsError(f"{platform!r} is no platform; known are {', '.join(sorted(adapters))}")
+        if missing := adapters[platform].needs - set(given):
             raise CredentialsError(f"{platform}: {', '.join(sorted(missing))} missing")
     return loaded
 
@@ -79,8 +63,10 @@ class Sender:
         clock_ms: Callable[[], int],
         client: httpx.AsyncClient,
         timeout_s: float = TIMEOUT_S,
+        adapters: Mapping[str, Adapter] = ADAPTERS,
     ) -> None:
         self._credentials = credentials
+        self._adapters = adapters
         self._clock_ms = clock_ms
         self._client = client
         self.timeout_s = timeout_s
@@ -90,7 +76,7 @@ class Sender:
 
         `go_on` is asked before each request: False when another process has taken over.
         """
-        adapter = ADAPTERS[sending.link.platform]
+        adapter = self._adapters[sending.link.platform]
         outcome: Outcome = Applied()
         status: int | None = None
         for request in sending.requests:
@@ -113,25 +99,12 @@ class Sender:
         url = str(httpx.URL(request.url, params=dict(request.query) or None))
         if "base_url" in credentials:
             url = url.replace(adapter.base_url, credentials["base_url"].rstrip("/"), 1)
-        headers = {**request.headers, **adapter.auth_headers(credentials)}
-        if adapter.platform == "twitter":
-            headers |= _signature(credentials, request.method, url)
+        headers = {**request.headers, **adapter.sign(request.method, url, credentials)}
         async with self._client.stream(
             request.method, url, headers=headers, json=request.body, data=request.form, timeout=self.timeout_s
         ) as answer:
             names = {name.lower(): value for name, value in answer.headers.items()}
             return Response(answer.status_code, names, _parsed(await _body(answer)), self._clock_ms())
-
-
-def _signature(credentials: Mapping[str, str], method: str, url: str) -> Mapping[str, str]:
-    signer = OAuth1(
-        credentials["consumer_key"],
-        client_secret=credentials["consumer_secret"],
-        resource_owner_key=credentials["access_token"],
-        resource_owner_secret=credentials["access_token_secret"],
-    )
-    _, headers, _ = signer.sign(url, http_method="PUT" if method == "PUT" else "POST")
-    return {str(name): str(value) for name, value in headers.items()}
 
 
 async def _body(answer: httpx.Response) -> bytes:

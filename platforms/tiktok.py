@@ -26,6 +26,7 @@ class TikTok:
     platform = "tiktok"
     base_url = "https://business-api.tiktok.com"
     requests_per_second = 5.0
+    needs = frozenset({"access_token"})
 
     def make_requests(self, change: Change) -> list[Request] | Unsupported:
         link = change.link
@@ -57,7 +58,7 @@ class TikTok:
             return Retry(code or str(response.status), message)
         return Rejected(code or str(response.status), message, request_id)
 
-    def auth_headers(self, credentials: Mapping[str, str]) -> Mapping[str, str]:
+    def sign(self, method: str, url: str, credentials: Mapping[str, str]) -> Mapping[str, str]:
         return {"Access-Token": credentials["access_token"]}
 
     def _post(self, path: str, change: Change, body: dict[str, Any]) -> Request:

@@ -1,4 +1,4 @@
-"""X Ads API v12: PUT with query parameters; money in local micros; each request signed with OAuth 1.0a by the host.
+"""X Ads API v12: PUT with query parameters; money in local micros; each request signed with OAuth 1.0a.
 
 Source: X Ads API reference, campaigns and line_items; `x-rate-limit-reset` and `x-account-rate-limit-reset` are
 seconds since 1970.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
+
+from oauthlib.oauth1 import Client as OAuth1
 
 from platforms.model import Applied, Change, Outcome, Rejected, Request, Response, Retry, Unsupported, seconds, text_at
 from platforms.money import whole_minor_micros
@@ -22,6 +24,7 @@ class X:
     platform = "twitter"
     base_url = "https://ads-api.x.com"
     requests_per_second = 1.0
+    needs = frozenset({"consumer_key", "consumer_secret", "access_token", "access_token_secret"})
 
     def make_requests(self, change: Change) -> list[Request] | Unsupported:
         link = change.link
@@ -55,8 +58,15 @@ class X:
             return Retry(code, message, self._wait_s(response))
         return Rejected(code, message, request_id)
 
-    def auth_headers(self, credentials: Mapping[str, str]) -> Mapping[str, str]:
-        return {}
+    def sign(self, method: str, url: str, credentials: Mapping[str, str]) -> Mapping[str, str]:
+        signer = OAuth1(
+            credentials["consumer_key"],
+            client_secret=credentials["consumer_secret"],
+            resource_owner_key=credentials["access_token"],
+            resource_owner_secret=credentials["access_token_secret"],
+        )
+        _, headers, _ = signer.sign(url, http_method="PUT" if method == "PUT" else "POST")
+        return {str(name): str(value) for name, value in headers.items()}
 
     def _put(self, change: Change, path: str, query: dict[str, str]) -> Request:
         url = f"{self.base_url}/{API_VERSION}/accounts/{change.link.account_id}/{path}"

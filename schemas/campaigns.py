@@ -6,10 +6,19 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from schemas.decisions import Mode
-from schemas.events import DEFAULT_ORG, MICROS_MAX
+from schemas.events import DEFAULT_ORG, MICROS_MAX, PLATFORMS
 from schemas.zones import zone_of
 
 # A budget of ten million units a day is the largest anyone may set by accident.
@@ -24,6 +33,16 @@ CategoryId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,64}$")]
 Code = Annotated[int, Field(ge=1, le=10_000)]
 BudgetMicros = Annotated[int, Field(gt=0, le=BUDGET_MICROS_MAX, strict=True)]
 PriceMicros = Annotated[int, Field(gt=0, le=MICROS_MAX, strict=True)]
+
+
+# Where a campaign may live: what events call platforms, but for those that nobody knows.
+LINK_PLATFORMS: Final = PLATFORMS[:-1]
+
+
+def _known_platform(name: str) -> str:
+    if name not in LINK_PLATFORMS:
+        raise ValueError(f"is none of {', '.join(LINK_PLATFORMS)}")
+    return name
 
 
 class CampaignStatus(StrEnum):
@@ -89,7 +108,9 @@ class PlatformLink(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    platform: Literal["google", "facebook", "tiktok", "linkedin", "twitter", "openrtb"]
+    platform: Annotated[
+        str, AfterValidator(_known_platform), WithJsonSchema({"enum": list(LINK_PLATFORMS), "type": "string"})
+    ]
     account_id: Identifier
     # The platform's own ids: campaign, and what carries the bid and the budget where that is another object.
     campaign_ref: str

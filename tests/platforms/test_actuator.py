@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,10 +17,12 @@ import msgspec
 import pytest
 
 from platforms.host import Actuator
+from platforms.model import Adapter, Applied, Change, Outcome, Request, Response, Retry, Unsupported
 from platforms.outbox import Outbox
-from platforms.sender import ADAPTERS, CredentialsError, Sender, read_credentials
+from platforms.registry import ADAPTERS
+from platforms.sender import CredentialsError, Sender, read_credentials
 from schemas import topics
-from schemas.campaigns import Campaign, PlatformLink
+from schemas.campaigns import LINK_PLATFORMS, Campaign, PlatformLink
 from schemas.control import CampaignRecord, encode_control
 from schemas.decisions import Decision, Kind, Reason, encode_decision
 from schemas.receipts import Receipt, decode_receipt, encode_receipt
@@ -106,14 +109,17 @@ def receipts(log: MemoryLog) -> list[Receipt]:
     return [receipt for receipt in found if receipt.state != "sending"]
 
 
-async def run_until(log: MemoryLog, base_url: str, platforms: list[str], final: int, **options: bool) -> None:
+async def run_until(
+    log: MemoryLog, base_url: str, platforms: list[str], final: int,
+    adapters: Mapping[str, Adapter] = ADAPTERS, **options: bool,
+) -> None:  # fmt: skip
     credentials = {p: {**{key: f"{SECRET}-{key}" for key in KEYS}, "base_url": base_url} for p in platforms}
     stop = asyncio.Event()
     # Waits are real here: the clock runs a hundred times as fast.
     loop = asyncio.get_running_loop()
     async with httpx.AsyncClient() as client:
-        sender = Sender(credentials, clock_ms=lambda: round(loop.time() * 100_000), client=client)
-        outbox = Outbox(ADAPTERS, frozenset(credentials))
+        sender = Sender(credentials, clock_ms=lambda: round(loop.time() * 100_000), client=client, adapters=adapters)
+        outbox = Outbox(adapters, frozenset(credentials))
         actuator = Actuator(log, outbox, sender, lambda: round(loop.time() * 100_000), **options)
         running = asyncio.create_task(actuator.run(stop))
         deadline = loop.time() + 20
@@ -132,6 +138,50 @@ async def test_a_pause_reaches_every_platform_once(name: str, platform: tuple[st
     assert len(handler.seen) == 1
     [receipt] = receipts(log)
     assert (receipt.state, receipt.platform, receipt.attempts) == ("applied", name, 1)
+
+
+class Board:
+    """A platform of this test: one POST for a pause, signed with a hash of the request."""
+
+    platform = "board"
+    base_url = "https://api.board.example"
+    requests_per_second = 5.0
+    needs = frozenset({"access_token"})
+
+    def make_requests(self, change: Change) -> list[Request] | Unsupported:
+        if change.kind not in (Kind.PAUSE, Kind.RESUME):
+            return Unsupported(f"Board has no {change.kind}")
+        return [Request("POST", f"{self.base_url}/ads/{change.link.campaign_ref}", body={"on": not change.paused})]
+
+    def read_response(self, response: Response) -> Outcome:
+        return Applied() if response.status < 300 else Retry(str(response.status), "later")
+
+    def sign(self, method: str, url: str, credentials: Mapping[str, str]) -> Mapping[str, str]:
+        signed = hashlib.sha256(f"{method} {url} {credentials['access_token']}".encode()).hexdigest()
+        return {"X-Signature": signed}
+
+
+async def test_a_platform_that_is_added_here_is_linked_called_and_signed_for(
+    platform: tuple[str, type[Platform]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """All that a new platform needs: an adapter, its place in the registry, and its name."""
+    monkeypatch.setattr("schemas.campaigns.LINK_PLATFORMS", ("google", "board"))
+    adapters: dict[str, Adapter] = {**ADAPTERS, "board": Board()}
+    url, handler = platform
+    log = log_with([PlatformLink(platform="board", account_id="b", campaign_ref="17")], pause())
+    await run_until(log, url, ["board"], final=1, adapters=adapters)
+    [(method, path, headers, body)] = handler.seen
+    assert (method, path, json.loads(body)) == ("POST", "/ads/17", {"on": False})
+    signed = f"POST {url}/ads/17 {SECRET}-access_token"
+    assert headers["X-Signature"] == hashlib.sha256(signed.encode()).hexdigest()
+    assert [receipt.state for receipt in receipts(log)] == ["applied"]
+    (tmp_path / "c.json").write_text('{"board": {}}')
+    with pytest.raises(CredentialsError, match="board: access_token missing"):
+        read_credentials(tmp_path / "c.json", adapters)
+
+
+def test_a_link_may_name_just_the_platforms_that_have_an_adapter_and_our_own_bidder() -> None:
+    assert {*ADAPTERS, "openrtb"} == set(LINK_PLATFORMS)
 
 
 async def test_no_receipt_shows_a_credential(platform: tuple[str, type[Platform]]) -> None:

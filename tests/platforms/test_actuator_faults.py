@@ -19,7 +19,8 @@ import pytest
 
 from platforms.host import GROUP, Actuator
 from platforms.outbox import Outbox
-from platforms.sender import ADAPTERS, Sender
+from platforms.registry import ADAPTERS
+from platforms.sender import Sender
 from schemas import topics
 from schemas.campaigns import PlatformLink
 from schemas.decisions import Decision, Kind, OtherDecision, encode_decision

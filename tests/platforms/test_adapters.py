@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from platforms.model import Change, Response, Unsupported
-from platforms.sender import ADAPTERS
+from platforms.registry import ADAPTERS
 from platforms.sending import plain
 from schemas.campaigns import PlatformLink
 from schemas.decisions import Kind

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from platforms.host import GROUP
 from platforms.model import Applied, Outcome, Retry
 from platforms.outbox import ATTEMPT_MS, SETTLES_MS, Outbox
+from platforms.registry import ADAPTERS
 from platforms.restore import restore
-from platforms.sender import ADAPTERS
 from platforms.sending import Object, Sending, Target
 from schemas import topics
 from schemas.campaigns import Campaign, PlatformLink

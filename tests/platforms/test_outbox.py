@@ -7,7 +7,7 @@ import pytest
 
 from platforms.model import Applied, Rejected, Retry
 from platforms.outbox import RETRY_FOR_MS, Outbox
-from platforms.sender import ADAPTERS
+from platforms.registry import ADAPTERS
 from schemas.campaigns import Campaign, PlatformLink
 from schemas.decisions import Decision, Kind, Reason
 from tests.support.decisions import decision_of

@@ -14,7 +14,8 @@ import httpx
 from platforms.clock import SteadyClock
 from platforms.host import Actuator
 from platforms.outbox import Outbox
-from platforms.sender import ADAPTERS, Sender
+from platforms.registry import ADAPTERS
+from platforms.sender import Sender
 from schemas.log import Log
 from tests.simulation.clock import SimClock
 from tests.simulation.platform import Platform, PlatformTransport
