@@ -75,7 +75,7 @@ class Server:
         }
         self._output = folder / "api.log"
         self._process: subprocess.Popen[bytes] | None = None
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10.0)
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60.0)
 
     def start(self) -> None:
         watch = [sys.executable, str(ROOT / "tests" / "support" / "watch.py"), str(os.getpid())]

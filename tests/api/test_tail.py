@@ -70,6 +70,8 @@ async def test_a_tail_goes_on_after_a_defect_of_the_log() -> None:
     tail = _Tail(log)
     await until(lambda: len(tail.seen) == 1)
     await tail.end()
+    assert log.stumbled
+    assert tail.seen == [b"a"]
 
 
 async def test_a_tail_goes_on_where_retention_left_the_log() -> None:

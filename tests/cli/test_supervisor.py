@@ -48,7 +48,7 @@ def until_said(supervisor: Supervisor, said: list[str]) -> None:
 def test_a_killed_child_is_told_as_killed_not_by_the_last_line_of_its_log(tmp_path: Path) -> None:
     chatty = child("chatty", "import time; print('penstock flow: one process, 1 shard(s)', flush=True); time.sleep(60)")
     supervisor, said = supervise(tmp_path, chatty)
-    assert supervisor.start(ready_within_s=10)
+    assert supervisor.start(ready_within_s=60)
     try:
         until(lambda: "one process" in (tmp_path / "chatty.log").read_text())
         assert chatty.process is not None
@@ -81,7 +81,7 @@ def test_waits_between_restarts_grow_to_a_limit() -> None:
 def test_a_child_that_dies_is_restarted_and_its_end_is_reported(tmp_path: Path) -> None:
     sleeper = child("sleeper", SLEEPER)
     supervisor, said = supervise(tmp_path, sleeper)
-    assert supervisor.start(ready_within_s=10)
+    assert supervisor.start(ready_within_s=60)
     try:
         assert sleeper.process is not None
         first = sleeper.process.pid
@@ -113,7 +113,7 @@ def test_a_child_that_waits_starts_only_when_those_before_it_are_ready(tmp_path:
 def test_stop_ends_every_child(tmp_path: Path) -> None:
     children = [child("a", SLEEPER), child("b", SLEEPER)]
     supervisor, _ = supervise(tmp_path, *children)
-    assert supervisor.start(ready_within_s=10)
+    assert supervisor.start(ready_within_s=60)
     supervisor.stop()
     assert not any(c.alive() for c in children)
 
@@ -122,7 +122,7 @@ def test_a_child_that_ignores_the_request_is_killed(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("cli.supervisor.GRACE_S", 0.3)
     stubborn = child("stubborn", STUBBORN)
     supervisor, said = supervise(tmp_path, stubborn)
-    assert supervisor.start(ready_within_s=10)
+    assert supervisor.start(ready_within_s=60)
     until(lambda: b"up" in (tmp_path / "stubborn.log").read_bytes())
     supervisor.stop()
     assert not stubborn.alive()
@@ -135,7 +135,7 @@ def test_children_end_when_the_supervisor_itself_is_killed(tmp_path: Path) -> No
         "import sys, time; from pathlib import Path; from cli.supervisor import *; "
         f"c = Child('s', ['-c', {SLEEPER!r}], lambda: True); "
         f"s = Supervisor([c], log_dir=Path({str(tmp_path)!r}), report=print, executable=[sys.executable]); "
-        "s.start(ready_within_s=5); print(c.process.pid, flush=True); time.sleep(60)"
+        "s.start(ready_within_s=60); print(c.process.pid, flush=True); time.sleep(60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None

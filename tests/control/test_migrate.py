@@ -90,6 +90,10 @@ def test_processes_that_start_at_once_migrate_once(engine: Engine) -> None:
         list(pool.map(migrate.upgrade, [engine] * 4))
     migrate.upgrade(engine)
     ControlStore(engine).ping()
+    with engine.connect() as connection:
+        # Each run of the migrations would have left a version of its own.
+        assert len(connection.exec_driver_sql("SELECT version_num FROM alembic_version").all()) == 1
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
 def test_a_change_is_stored_and_published_on_either_database(engine: Engine) -> None:

@@ -62,8 +62,11 @@ def as_values(client: Client, table: pa.Table) -> None:
 
 
 @pytest.mark.parametrize("way", [as_rows, as_values])
-@pytest.mark.parametrize("free_kib", [0, 64, 300, 700, 1024, 1400, 3000])
-def test_what_is_acknowledged_on_a_full_disk_stays_after_a_kill(small_disk: Path, free_kib: int, way: object) -> None:
+@pytest.mark.parametrize("left_kib", [(300, 64, 0), (1024, 700), (3000, 1400)], ids=["none", "some", "more"])
+def test_what_is_acknowledged_on_a_full_disk_stays_after_a_kill(
+    small_disk: Path, left_kib: tuple[int, ...], way: object
+) -> None:
+    """With less and less room one after another, and the kill where there is least."""
     service = ChdbService(small_disk)
     service.start()
     try:
@@ -72,8 +75,9 @@ def test_what_is_acknowledged_on_a_full_disk_stays_after_a_kill(small_disk: Path
             client.command(TABLE)
             as_rows(client, rows(0, 100, compressible=False))
             acknowledged.update(range(100))
-            leave_free(small_disk, free_kib * 1024)
-            for attempt in range(1, 13):
+            for attempt in range(1, 12 * len(left_kib) + 1):
+                if attempt % 12 == 1:
+                    leave_free(small_disk, left_kib[attempt // 12] * 1024)
                 count = (10, 500, 5_000)[attempt % 3]
                 table = rows(attempt * 10_000, count, compressible=attempt % 2 == 0)
                 try:

@@ -71,10 +71,10 @@ def test_a_change_is_published_in_redis(redis_url: str) -> None:
     serving._redis.flushdb()
     listening = serving._redis.pubsub(ignore_subscribe_messages=True)
     listening.subscribe(KEY + "acme")
-    listening.get_message(timeout=5)
+    listening.get_message(timeout=30)
     serving.put([state("c1", 2)])
     serving.put([state("c1", 1), state("c2", 1)])
-    assert [listening.get_message(timeout=5)["data"] for _ in range(2)] == [b"c1", b"c2"]
+    assert [listening.get_message(timeout=30)["data"] for _ in range(2)] == [b"c1", b"c2"]
     listening.close()
     serving.close()
 

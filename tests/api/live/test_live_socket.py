@@ -189,8 +189,12 @@ async def test_a_client_that_takes_nothing_is_dropped(log: MemoryLog) -> None:
             f"{handshake}Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
         )
         await until(lambda: site.hub.clients == 1)
-        await until(lambda: site.hub.clients == 0, 20)
+        await until(lambda: site.hub.clients == 0, 60)
         deaf.close()
+        # Nobody else is: the next one gets what is there.
+        async with site.viewer() as viewer:
+            await viewer.until(lambda: viewer.rows, 60)
+            assert site.hub.clients == 1
 
 
 async def test_one_client_more_than_the_limit_is_told_to_come_later(log: MemoryLog) -> None:
@@ -226,6 +230,8 @@ async def test_a_record_that_cannot_be_read_does_not_stop_the_next(site: Site) -
     feed(site.log, live_row("c1", 1, NOW_MS), pause("c1", NOW_MS))
     async with site.viewer() as viewer:
         await viewer.until(lambda: viewer.rows and viewer.decisions)
+        assert [*viewer.rows] == ["c1"]
+        assert len(viewer.decisions) == 1
 
 
 async def test_a_store_that_is_down_reaches_every_viewer(site: Site) -> None:
