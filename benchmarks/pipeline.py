@@ -37,7 +37,7 @@ from ingest.local_log import LocalLog
 from schemas.control import CampaignRecord, encode_control
 from schemas.decode import decode_chunk
 from schemas.events import DEFAULT_ORG, TS_MS_MAX
-from schemas.log import Chunk
+from schemas.log import Chunk, Log
 from schemas.topics import CONTROL, EVENTS, partition_of
 
 PARTITIONS: Final = 2
@@ -160,7 +160,7 @@ def fill_known(log: LocalLog, count: int) -> None:
                 log.append(EVENTS, partition, records)
 
 
-def fill(log: LocalLog, path: Path) -> dict[str, int]:
+def fill(log: Log, path: Path) -> dict[str, int]:
     """Copy a file into `events`, each campaign into its partition; spend by campaign in micros."""
     spend: dict[str, int] = defaultdict(int)
     for payload in _blocks(path):
@@ -179,7 +179,7 @@ def fill(log: LocalLog, path: Path) -> dict[str, int]:
     return spend
 
 
-def define_campaigns(log: LocalLog, spend: dict[str, int], *, bidding: bool = False) -> None:
+def define_campaigns(log: Log, spend: dict[str, int], *, bidding: bool = False) -> None:
     """Define every campaign with a daily budget of BUDGET_SHARE of its spend; every other one with a goal if asked."""
     records = [
         encode_control(

@@ -64,7 +64,7 @@ def measure(event_ids: int = 1_000_000, campaigns: int = 10_000) -> RestartResul
         with _flow(data_dir) as flow:
             _wait(flow, lambda: _is_paused(log, offset))
             seconds = time.monotonic() - began_s
-        store = sum(path.stat().st_size for path in (data_dir / "recovery").glob("*.sqlite3"))
+        store = sum(path.stat().st_size for path in (data_dir / "recovery").rglob("*") if path.is_file())
         return RestartResult(event_ids, event_ids, campaigns + 1, store, round(built_s, 2), round(seconds, 2))
 
 

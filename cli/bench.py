@@ -134,6 +134,20 @@ def stored(
 
 
 @app.command()
+def scale(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Events, one JSON object a line.")],
+    kafka: Annotated[str, typer.Option(help="Bootstrap servers; empty: the local log.")] = "",
+) -> None:
+    """Run a file through one flow process, then through two; prints one line of JSON each."""
+    import msgspec
+
+    from benchmarks.scale import measure
+
+    for result in measure(file, kafka):
+        typer.echo(msgspec.json.encode(result))
+
+
+@app.command()
 def latency(
     rate: Annotated[int, typer.Option(min=200, help="Events a second.")] = 20_000,
     seconds: Annotated[float, typer.Option(min=1, help="How long.")] = 60.0,
