@@ -351,7 +351,8 @@ class Registry:
     def load(self, snapshot: dict[str, Any]) -> None:
         """Take what a snapshot holds; the registry is new."""
         for org_id, guaranteed, folded in snapshot["organisations"]:
-            row = self._arrays.index.organisations[self._organisation(org_id)]
+            number = self._organisation(org_id)
+            row = self._arrays.index.organisations[number]
             row["guaranteed"], row["folded"] = guaranteed, folded
         self._guaranteed = sum(guaranteed for _, guaranteed, _ in snapshot["organisations"])
         self._arrays.index.folded[:] = snapshot["folded"]

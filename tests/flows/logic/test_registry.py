@@ -149,7 +149,8 @@ def test_which_campaigns_are_folded_is_the_same_after_a_restart() -> None:
 def plain(snapshot: dict[str, Any]) -> dict[str, Any]:
     """A snapshot that can be compared: where texts lie does not count."""
     snapshot = snapshot | {"series": snapshot["series"][["hash", "lengths", "campaign", "total"]]}
-    return {name: part.tolist() if isinstance(part, np.ndarray) else part for name, part in snapshot.items()}
+    compared = {name: part for name, part in snapshot.items() if name != "text"}
+    return {name: part.tolist() if isinstance(part, np.ndarray) else part for name, part in compared.items()}
 
 
 @pytest.mark.parametrize("campaigns", [0, 1, 32, 33, 67, 1_000, 10_000])
@@ -170,3 +171,12 @@ def test_a_registry_of_many_campaigns_starts_again_and_takes_more() -> None:
     again.load(registry.snapshot())
     for number in range(400):
         assert again.campaign(CampaignKey("o", f"c{number}")) == number
+
+
+def test_a_registry_of_many_organisations_starts_again() -> None:
+    registry = Registry(Limits())
+    for number in range(200):
+        registry.campaign(CampaignKey(f"o{number}", "c"))
+    again = Registry(Limits())
+    again.load(registry.snapshot())
+    assert [again.campaign(CampaignKey(f"o{number}", "c")) for number in range(200)] == list(range(200))
