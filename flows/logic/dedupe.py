@@ -263,6 +263,10 @@ class SeenIds:
         """What was added is kept elsewhere now."""
         self._memory["added"] = 0
 
+    def unsettle(self) -> None:
+        """All of it is kept nowhere else yet."""
+        self._memory["added"] = self._memory["count"]
+
     @classmethod
     def restore(cls, kept: Sequence[Fingerprints], ids_max: int, spread: int = int(SPREAD)) -> SeenIds:
         """A memory of these ids, by organisation in order of arrival; what passes `ids_max` is forgotten fairly.
