@@ -25,6 +25,7 @@ from cli.logs import for_people
 from cli.replay import app as replay
 from cli.schemas import schemas
 from cli.simulate import simulate
+from cli.state import app as state
 from cli.store import store
 from cli.topics import app as topics
 from cli.up import up
@@ -77,6 +78,7 @@ app.command("schemas")(schemas)
 app.add_typer(bench, name="bench")
 app.add_typer(log, name="log")
 app.add_typer(replay, name="replay")
+app.add_typer(state, name="state")
 app.add_typer(topics, name="topics")
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     database: str = Field("", description="SQLAlchemy URL of the control plane; empty: SQLite in data_dir.")
     credentials: Path | None = Field(None, description="JSON file with ad platform credentials; none: dry run.")
     partitions: int = Field(2, ge=1, le=1024, description="Partitions of topic events, fixed when it is made.")
-    shards: int = Field(1, ge=1, le=256, description="Shards of the dataflow's state, fixed for a recovery store.")
+    shards: int = Field(1, ge=1, le=256, description="Shards of the dataflow's state; see `penstock state reshard`.")
     dedupe_ids: int = Field(
         8_388_608, ge=1_024, lt=2**31, description="Events remembered per shard, so that one that comes again is known."
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
@@ -16,12 +16,18 @@ from flows.clock import Clock, Pace, SystemClock
 from flows.logic.campaign_shard import DEDUPE_IDS
 from flows.metrics import Meter
 from flows.place import SourceOptions, nothing
+from flows.seed import read_seed
 from flows.sink import LogSink, sink_key
 from flows.source import IDLE_S, EventsSource
 from flows.stages import CampaignStage, Decoded, ShardSettings, ToShard, decoder, to_campaign_shards
 from schemas.log import Log
 from schemas.topics import EVENTS, SERVING
 
+# Names under which a recovery store keeps what belongs to them.
+FLOW: Final = "decide"
+INPUT: Final = "events"
+CAMPAIGNS: Final = "campaigns"
+OUTPUT: Final = "log"
 # Bytes of one partition that a process of a cluster reads in one epoch: see `SourceOptions.epoch_bytes_max`.
 CLUSTER_EPOCH_BYTES: int = 256 * 2**20
 
@@ -66,18 +72,21 @@ def build(
     Raises LogUnavailableError when the log cannot say how many partitions it has, and whether anything is served.
     """
     clock = clock or SystemClock()
-    source = EventsSource(log, clock, meter, settings.source, stopping, Pace(clock, IDLE_S), renew, room)
+    seed = read_seed(settings.recovery_dir)
+    source = EventsSource(log, clock, meter, settings.source, stopping, Pace(clock, IDLE_S), renew, room, seed.places)
     partitions = log.partitions(EVENTS)
     mine = sink_key(settings.process)
-    flow = Dataflow("decide")
-    decoded = op.map("decode", op.input("events", flow, source), decoder(settings.shards, meter))
+    flow = Dataflow(FLOW)
+    decoded = op.map("decode", op.input(INPUT, flow, source), decoder(settings.shards, meter))
     letters = op.flat_map("dead_letters", decoded, lambda span: [(mine, span.dead)] if span.dead else [])
     says_all = log.begin(SERVING, 0) == log.end(SERVING, 0)
-    own = ShardSettings(settings.shards, partitions, settings.dedupe_ids, settings.recovery_dir, says_all, full)
+    own = ShardSettings(
+        settings.shards, partitions, settings.dedupe_ids, settings.recovery_dir, says_all, full, seed.shards
+    )
     judged = _campaigns(decoded, own, meter)
     outputs = op.map("outputs", judged, lambda keyed: (mine, keyed[1]))
     end = sink or LogSink(log, meter, settings.process, settings.processes, stopping)
-    op.output("log", op.merge("all_outputs", outputs, letters), end)
+    op.output(OUTPUT, op.merge("all_outputs", outputs, letters), end)
     return flow
 
 
@@ -88,7 +97,7 @@ def _campaigns(decoded: Any, own: ShardSettings, meter: Meter) -> KeyedStream[An
         return CampaignStage(kept, own, meter)
 
     to_campaigns: KeyedStream[ToShard] = op.flat_map("to_campaign_shards", decoded, to_campaign_shards)
-    return op.stateful_batch("campaigns", to_campaigns, stage)
+    return op.stateful_batch(CAMPAIGNS, to_campaigns, stage)
 
 
 __all__ = ["CLUSTER_EPOCH_BYTES", "Decoded", "FlowSettings", "build", "never"]

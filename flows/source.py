@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from bytewax.inputs import FixedPartitionedSource
@@ -33,9 +33,10 @@ class EventsSource(FixedPartitionedSource[Item, Place]):
         pace: Pace | None = None,
         renew: Callable[[], None] = nothing,
         room: Callable[[], None] = nothing,
+        seed: Mapping[int, Place] | None = None,
     ) -> None:
         """`pace` keeps idle partitions waiting; `renew` asks for the dataflow to be ended and begun anew; `room` waits
-        until a snapshot can be written."""
+        until a snapshot can be written; `seed` has the places to begin at while there is no snapshot."""
         self._log = log
         self._clock = clock
         self._meter = meter
@@ -44,6 +45,7 @@ class EventsSource(FixedPartitionedSource[Item, Place]):
         self._pace = pace
         self._renew = renew
         self._room = room
+        self._seed = seed or {}
         self._partitions = log.partitions(EVENTS)
 
     def list_parts(self) -> list[str]:
@@ -56,7 +58,7 @@ class EventsSource(FixedPartitionedSource[Item, Place]):
             self._log,
             int(for_part),
             self._partitions,
-            resume_state,
+            self._seed.get(int(for_part)) if resume_state is None else resume_state,
             self._clock,
             self._meter,
             self._options,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,6 +43,8 @@ class ShardSettings:
     says_all: bool = False
     # Waits until the disk may take more, told why it did not.
     wait: Callable[[OSError], None] | None = None
+    # By shard: the snapshot to begin from where Bytewax has none yet.
+    seeds: Mapping[int, bytes] = field(default_factory=dict)
 
     def duplicates(self) -> Duplicates:
         """An empty memory; senders cannot know how it spreads ids over its tables."""
@@ -123,19 +125,22 @@ class CampaignStage(StatefulBatchLogic[ToShard, Output, Kept]):
         self._settings = settings
         self._logic: CampaignShard | None = None
         if kept is not None:
-            self._restore(kept)
+            self._logic = self._restore(kept)
 
-    def _restore(self, kept: Kept) -> None:
+    def _restore(self, kept: Kept) -> CampaignShard:
         own, duplicates = self._settings, self._settings.duplicates()
         self._files = own.files(kept.shard)
         state = read(kept.packed, None) if self._files is None else self._files.load(kept.packed, duplicates)
-        self._logic = CampaignShard.restore(state, kept.shard, own.shards, own.partitions, duplicates=duplicates)
+        logic = CampaignShard.restore(state, kept.shard, own.shards, own.partitions, duplicates=duplicates)
         if own.says_all:
-            self._logic.words.forget()
+            logic.words.forget()
         self._count(kept)
+        return logic
 
     def _begin(self, shard: int) -> CampaignShard:
         own = self._settings
+        if shard in own.seeds:
+            return self._restore(Kept(shard, own.seeds[shard]))
         self._files = own.files(shard)
         if self._files is not None:
             self._files.begin()

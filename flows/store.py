@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 from bytewax.recovery import init_db_dir
 
+from flows.snapshots.framed import sync_folder
 from flows.snapshots.versions import MIGRATIONS, VERSION
 
 _SETTINGS: Final = "settings.json"
@@ -44,6 +47,7 @@ def prepare(folder: Path, settings: StoreSettings, *, process: int, processes: i
     A store has one file a process of the cluster that made it, and keeps that number. `shared`: the processes use one
     folder, which holds all files; otherwise each machine's folder holds its own process's file.
     """
+    finish_exchange(folder)
     if not folder.exists() and _make(folder, settings, process=process, processes=processes, shared=shared):
         return
     made = json.loads((folder / _SETTINGS).read_text())
@@ -66,8 +70,9 @@ def prepare(folder: Path, settings: StoreSettings, *, process: int, processes: i
     if different:
         changes = ", ".join(f"{name} {made.get(name)} is now {wanted[name]}" for name in different)
         raise StoreMismatchError(
-            f"{folder} was made with other settings: {changes}. Set them back, or move the folder away: the flow then "
-            "reads the log from its beginning and takes every decision again, with the same ids"
+            f"{folder} was made with other settings: {changes}. Set them back, or run `penstock state reshard --shards "
+            f"{settings.shards}`, which keeps all state; or move the folder away: the flow then reads the log from its "
+            "beginning and takes every decision again, with the same ids"
         )
     if of != settings.state_format:
         _write_settings(folder, settings, process)
@@ -85,13 +90,75 @@ def put_aside(folder: Path, now_ms: int) -> Path | None:
 
     The one put aside before goes: there is one at most, so that rewinding again and again does not fill the disk.
     """
+    finish_exchange(folder)
     if not folder.exists():
         return None
+    return _aside(folder, now_ms)
+
+
+def _aside(folder: Path, now_ms: int) -> Path:
     for older in folder.parent.glob(f"{folder.name}.{_ASIDE}-*"):
         shutil.rmtree(older)
     aside = folder.with_name(f"{folder.name}.{_ASIDE}-{now_ms}")
     folder.rename(aside)
     return aside
+
+
+def read_settings(folder: Path) -> StoreSettings | None:
+    """What a store was made with; None when there is none."""
+    finish_exchange(folder)
+    if not (folder / _SETTINGS).exists():
+        return None
+    made = json.loads((folder / _SETTINGS).read_text())
+    known = StoreSettings(made["shards"], made["partitions"], made.get("log", ""), made.get("state_format", 1))
+    if known.state_format != STATE_FORMAT and known.state_format not in MIGRATIONS:
+        raise StoreMismatchError(
+            f"{folder} was written by another version of Penstock: its state has format {known.state_format}, which "
+            f"here is {STATE_FORMAT}. Go on with that version"
+        )
+    return known
+
+
+def next_of(folder: Path, *, whole: bool) -> Path:
+    """Where the store that takes the place of another one is made; and where it is once it is `whole`."""
+    return folder.with_name(f"{folder.name}.next" if whole else f"{folder.name}.half")
+
+
+def exchange(folder: Path, made: Path, now_ms: int, tell: Callable[[str], None]) -> Path:
+    """Let a store that was made beside another one take its place; returns where the other one is now.
+
+    A kill in between leaves no store and a whole next one, which `finish_exchange` puts there.
+    """
+    whole = next_of(folder, whole=True)
+    tell("names the new store whole")
+    made.rename(whole)
+    sync_folder(folder.parent)
+    tell("puts the old store aside")
+    aside = _aside(folder, now_ms)
+    sync_folder(folder.parent)
+    tell("puts the new store in its place")
+    whole.rename(folder)
+    sync_folder(folder.parent)
+    return aside
+
+
+def finish_exchange(folder: Path) -> None:
+    """Put a store that was to take the place of one in there if that one is gone; otherwise nothing came of it."""
+    whole = next_of(folder, whole=True)
+    if not folder.exists():
+        # Another process of the cluster may have been first.
+        with suppress(FileNotFoundError):
+            whole.rename(folder)
+    for left in (whole, next_of(folder, whole=False)):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def make_empty(folder: Path, settings: StoreSettings, *, parts: int) -> None:
+    """A store of so many files without a snapshot; what is there goes."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+    init_db_dir(folder, parts)  # type: ignore[no-untyped-call]
+    (folder / _SETTINGS).write_text(json.dumps(asdict(settings)))
 
 
 def _make(folder: Path, settings: StoreSettings, *, process: int, processes: int, shared: bool) -> bool:
