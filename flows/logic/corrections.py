@@ -113,8 +113,8 @@ class Corrections:
             return outcome
         self._bidding.corrected(slot, before)
         if correction.spend_micros != 0:
-            cause = Cause(clock_ms, f"{CORRECTIONS}/{correction.correction_id}", corrected=True)
-            output.decisions += self._bidding.note(slot, self._ledger.review(slot, cause, None))
+            named = f"{CORRECTIONS}/{correction.correction_id}"
+            output.decisions += self._bidding.note(slot, self._ledger.corrected(slot, named))
         return outcome
 
     def _fold(self, correction: Correction, slot: int, series: int) -> int:

@@ -28,8 +28,6 @@ UTC_ZONE: Final = "UTC"
 # Days after which a campaign's periods are looked up anew instead of rolled on one by one.
 _ROLLED_DAYS_MAX: Final = 40
 _DAY_MS: Final = 86_400_000
-
-
 _BY_REASON: Final = {budget.reason: budget for budget in BUDGETS}
 
 
@@ -199,6 +197,10 @@ class Ledger:
             standing.override = None
         row = self._row(slot)
         return self.review(slot, Cause(self._clock_ms(row), person=True), None)
+
+    def corrected(self, slot: int, correction: str) -> list[Decision]:
+        """Spend was corrected, by whom `correction` names: is there room again, or none left?"""
+        return self.review(slot, Cause(self._clock_ms(self._row(slot)), correction, corrected=True), None)
 
     def limit(self, slot: int, budget: Budget) -> int | None:
         """The budget in force, in micros; None without one."""

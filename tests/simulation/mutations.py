@@ -11,7 +11,9 @@ from unittest import mock
 import zstandard
 
 from flows.clock import Reading, WrittenClock
+from flows.logic.corrections import Corrections, KnownIds
 from flows.logic.duplicates import Duplicates
+from flows.logic.ledger import Ledger
 from flows.sink import LogSinkPartition
 from ingest.local_log.blocks import PLAIN, Block
 from ingest.local_log.writer import PartitionWriter
@@ -132,5 +134,14 @@ MUTATIONS: Final = (
     Mutation("requests without an answer are forgotten", lambda: mock.patch.object(Outbox, "_no_answer", _nothing)),
     Mutation("a restart forgets duplicates", _duplicates_are_forgotten_at_a_restart),
     Mutation("a snapshot is taken before outputs are durable", _snapshot_before_outputs_are_durable),
+    Mutation(
+        "a correction that comes again counts again",
+        lambda: mock.patch.object(KnownIds, "new_among", lambda self, corrections: corrections),
+    ),
+    Mutation(
+        "a restart forgets which corrections came",
+        lambda: mock.patch.object(Corrections, "load"),
+    ),
+    Mutation("corrections do not move budgets", lambda: mock.patch.object(Ledger, "corrected", return_value=[])),
     Mutation("decisions are not written", lambda: mock.patch.object(LogSinkPartition, "_encoded", return_value=[])),
 )

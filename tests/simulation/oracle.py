@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +15,7 @@ from schemas.serving import Serving, decode_serving
 from tests.simulation import plain
 from tests.simulation.plain import Event, Key
 from tests.simulation.plan import ORGS
-from tests.simulation.replay import decisions_of_a_replay
+from tests.simulation.replay import replayed
 from tests.simulation.world import Violation, World
 from tests.support.serving_fold import ServingFold
 
@@ -39,12 +40,14 @@ class Oracle:
         self._logged, self._torn = plain.events(self._log)
         self._judged = plain.judgements(self._log)
         self._counted = [event for event in self._logged if not self._is_refused(event)]
+        self._corrected = plain.corrections(self._log, self._counted)
         self._defined = world.definition_offsets(self._log)
         self._clock_was_wrong = any(fault.what == "clock" for fault in world.plan.faults)
 
     def check(self) -> None:
         self.nothing_acknowledged_is_lost()
         self.every_event_is_judged_and_counted_once()
+        self.every_correction_is_in_force_once()
         self.ticks_went_on()
         self.ledgers_add_up()
         self.warehouse_has_every_event()
@@ -99,6 +102,26 @@ class Oracle:
             seen[identity] = len(order)
             order.append(identity)
 
+    def every_correction_is_in_force_once(self) -> None:
+        partitions = range(self._world.plan.partitions)
+        sent = [json.loads(record) for n in partitions for _, record in plain.records(self._log, topics.CORRECTIONS, n)]
+        wanted = {one["org_id"] + "/" + one["correction_id"] for one in sent}
+        made = {one.correction_id for one in self._corrected}
+        assert made == wanted, f"sent and not in force, or the other way round: {sorted(made ^ wanted)}"
+        said = {f"{one.correction.org_id}/{one.correction.correction_id}" for one in self._world.plan.corrections}
+        assert said <= wanted, f"somebody's corrections are not in the log: {sorted(said - wanted)}"
+        stored = {f"{row['org_id']}/{row['correction_id']}": row for row in self._table("corrections")}
+        assert set(stored) == made, f"corrections not stored: {sorted(made ^ set(stored))}"
+        for one in self._corrected:
+            row = stored[one.correction_id]
+            how = "refused" if row["refused"] else "late" if row["late"] else "applied"
+            assert how == one.how, f"correction {one.correction_id} is stored as {how}, it is {one.how}"
+            assert one.met or one.how == "late", f"correction {one.correction_id} of an unknown campaign is {one.how}"
+
+    def _in_force(self, key: Key) -> list[plain.Correction]:
+        """The corrections that changed a campaign in the flow."""
+        return [one for one in self._corrected if one.key == key and one.met and one.how != "refused"]
+
     def ticks_went_on(self) -> None:
         world = self._world
         for partition, before in world.entries_before.items():
@@ -111,9 +134,16 @@ class Oracle:
     def ledgers_add_up(self) -> None:
         for key, row in self._rows():
             mine = [event for event in self._counted if event.key == key]
-            total = sum(event.cost_micros for event in mine)
+            corrected = self._in_force(key)
+            total = sum(event.cost_micros for event in mine) + sum(one.spend_micros for one in corrected)
             assert row["spent_total"] == total, f"{key}: the ledger says {row['spent_total']} was spent, not {total}"
             day = sum(e.cost_micros for e in mine if row["day_start_ms"] <= e.ts_ms < row["day_end_ms"])
+            today = [one for one in corrected if row["day_start_ms"] <= one.ts_ms < row["day_end_ms"]]
+            if any(one.spend_micros < 0 for one in today):
+                # A day's ledger does not go below zero, which depends on when what was taken back came.
+                assert row["spent_day"] >= 0, f"{key}: the ledger says {row['spent_day']} was spent today"
+                continue
+            day += sum(one.spend_micros for one in today)
             assert row["spent_day"] == day, f"{key}: the ledger says {row['spent_day']} was spent today, not {day}"
 
     def _rows(self) -> list[tuple[Key, Any]]:
@@ -141,10 +171,30 @@ class Oracle:
                 series[key] = [a + b for a, b in zip(series[key], _numbers(row), strict=True)]
         for key, events in wanted.items():
             row = stored.get(key, ())
+            corrected = self._of_window(key)
+            if any(not one.met for one in corrected):
+                # What the store counted alone may be replaced by what the flow counts later.
+                continue
+            if corrected:
+                assert plain.may_be(row, events, corrected), f"window {key} is stored as {row}: {events}, {corrected}"
+                continue
             assert plain.counts(row, events), f"window {key} is stored as {row}, not {plain.row_of(events)}"
         for key, numbers in stored.items():
-            assert key in wanted or key[1] == "day", f"window {key} is stored as {numbers} and no event is in it"
+            if key[1] == "day":
+                continue
+            corrected = self._of_window(key)
+            there = key in wanted or corrected
+            assert there, f"window {key} is stored as {numbers} and nothing is in it"
+            if corrected:
+                continue
             assert tuple(series[key]) == numbers, f"the series of window {key} add up to {series[key]}, not {numbers}"
+
+    def _of_window(self, key: tuple[Key, str, int]) -> list[plain.Correction]:
+        """The corrections that changed a window finer than a day."""
+        campaign, window, start = key
+        end = start + plain.WIDTHS_MS[window]
+        mine = [one for one in self._corrected if one.key == campaign and one.how != "refused"]
+        return [one for one in mine if one.grain == "moment" and start <= one.ts_ms < end]
 
     def days_are_the_campaigns_days(self) -> None:
         for key in {event.key for event in self._counted}:
@@ -159,12 +209,17 @@ class Oracle:
                 start, end = row["window_start"], row["window_end"]
                 inside, numbers = [event for event in mine if start <= event.ts_ms < end], _numbers(row)
                 wrong = f"{key}: day {_utc(start)} is {numbers}, not {plain.row_of(inside)}"
-                assert plain.counts(numbers, inside), wrong
+                effective = [one for one in self._corrected if one.key == key and one.how != "refused"]
+                corrected = [one for one in effective if start <= one.ts_ms < end]
+                if all(one.met for one in corrected):
+                    fits = plain.may_be(numbers, inside, corrected) if corrected else plain.counts(numbers, inside)
+                    assert fits, f"{wrong} with {corrected}"
                 is_day = began_in_utc and plain.may_be_day(zone, start, end)
                 is_day = is_day or (start, end) == plain.day_of(zone, start)
                 assert is_day, f"{key}: {_utc(start)} to {_utc(end)} is no day in {zone}"
             counted, once = sum(row["version"] for row in rows), len({event.event_id for event in mine})
-            assert once <= counted <= len(mine), f"{key}: its days count {counted} events, there are {len(mine)}"
+            most = len(mine) + sum(1 for one in self._corrected if one.key == key)
+            assert once <= counted <= most, f"{key}: its days count {counted} events, there are {len(mine)}"
 
     def _was_defined_first(self, key: Key) -> bool:
         """Whether the campaign's definition came into force before its first event."""
@@ -191,6 +246,8 @@ class Oracle:
         for decision in decisions.values():
             if not isinstance(decision, Pause) or decision.cause_event is None:
                 continue
+            if decision.cause_event.startswith("corrections/"):
+                continue
             numbers = named(decision.inputs)
             if "spend_micros" not in numbers:
                 continue
@@ -203,7 +260,10 @@ class Oracle:
             ]  # fmt: skip
             spent, budget = numbers["spend_micros"], numbers["budget_micros"]
             if decision.reason == "total_budget_reached":
-                total = sum(event.cost_micros for event in until)
+                total = sum(event.cost_micros for event in until) + sum(
+                    one.spend_micros for one in self._in_force((decision.org_id, decision.campaign_id))
+                    if one.partition == partition and one.offset <= int(offset)
+                )  # fmt: skip
                 assert spent == total, f"{decision.decision_id} says {spent} was spent, the events add up to {total}"
             held = numbers.get("in_flight_micros", 0)
             last = until[-1].cost_micros
@@ -234,15 +294,20 @@ class Oracle:
             return
         by_person = action == "pause" or definition["status"] != "active"
         mine = [event for event in self._counted if event.key == key]
-        total = sum(event.cost_micros for event in mine)
-        day = sum(e.cost_micros for e in mine if row["day_start_ms"] <= e.ts_ms < row["day_end_ms"])
+        total = sum(event.cost_micros for event in mine) + sum(one.spend_micros for one in self._in_force(key))
+        day = int(row["spent_day"])
         limits = ((definition["total_budget_micros"], total), (definition["daily_budget_micros"], day))
         spent = any(limit is not None and sum_ >= limit for limit, sum_ in limits)
         if by_person or spent:
             assert paused, f"{key} runs; a person paused it: {by_person}, its budget is spent: {spent}"
+        others = ("weekly_budget_micros", "start_ms", "end_ms", "bidding")
+        if not by_person and not spent and not any(definition.get(name) for name in others):
+            assert not paused, f"{key} is paused, with budgets left: {limits}"
 
     def replay_decides_the_same(self, decisions: dict[str, Decision]) -> None:
-        again = decisions_of_a_replay(self._world, self._log)
+        again, outcomes = replayed(self._world, self._log)
+        said = {one.correction_id: one.how for one in self._corrected}
+        assert outcomes == said, f"a replay corrects otherwise: {sorted(outcomes.items() ^ said.items())}"
         for key in sorted({(one.org_id, one.campaign_id) for one in [*decisions.values(), *again.values()]}):
             first, second = (
                 [one for one in some.values() if (one.org_id, one.campaign_id) == key] for some in (decisions, again)

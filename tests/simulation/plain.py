@@ -124,6 +124,98 @@ def judgements(log: Log) -> dict[int, Judgement]:
     return found
 
 
+@dataclass(frozen=True)
+class Correction:
+    """A correction as it came into force: before event `offset` of its partition; `how` says what became of it.
+
+    `met`: the campaign was known there, by an event or a definition; else only the store counts it.
+    """
+
+    partition: int
+    offset: int
+    correction_id: str
+    key: Key
+    ts_ms: int
+    grain: str
+    again: bool
+    counts: tuple[int, ...]
+    spend_micros: int
+    revenue_micros: int
+    how: str
+    met: bool
+
+    @property
+    def row(self) -> tuple[int, ...]:
+        """What it adds to a row: of its event, when that came again, only the version."""
+        return (1, *self.counts, self.spend_micros, self.revenue_micros)
+
+
+def outcomes(log: Log) -> dict[str, str]:
+    """By organisation and id: "applied", "late" or "refused"."""
+    return outcomes_in(record for _, record in records(log, topics.CORRECTIONS_APPLIED))
+
+
+def outcomes_in(applied: Iterable[bytes]) -> dict[str, str]:
+    """The same of records of `corrections.applied`. What is written twice must say the same."""
+    found: dict[str, str] = {}
+    for record in applied:
+        one = json.loads(record)
+        for place, given in enumerate(one["corrections"]):
+            how = next((how for how in ("refused", "late") if place in one.get(how, [])), "applied")
+            key = given["org_id"] + "/" + given["correction_id"]
+            assert found.setdefault(key, how) == how, f"correction {key} is {found[key]} and {how}"
+    return found
+
+
+def corrections(log: Log, counted: list[Event]) -> list[Correction]:
+    """Every correction that came into force, once, in the order of each partition."""
+    said, found, seen = outcomes(log), [], set()
+    for partition in range(log.partitions(topics.ORDER)):
+        defined: set[Key] = set()
+        for _, record in records(log, topics.ORDER, partition):
+            entry = json.loads(record)
+            defined.update((one["org_id"], one["campaign_id"]) for one in entry.get("control", []))
+            for given in entry.get("corrections", []):
+                identity = given["org_id"] + "/" + given["correction_id"]
+                if identity in seen:
+                    continue
+                seen.add(identity)
+                key, offset = (given["org_id"], given["campaign_id"]), entry["offset"]
+                met = key in defined or any(
+                    e.key == key and e.partition == partition and e.offset < offset for e in counted
+                )
+                assert identity in said, f"correction {identity} came into force and nobody said so"
+                found.append(
+                    Correction(
+                        partition, offset, identity, key, given["ts_ms"], given.get("grain", "moment"),
+                        given["cause"] == "late_duplicate",
+                        tuple(given.get(kind + "s", 0) for kind in KINDS),
+                        given.get("spend_micros", 0), given.get("revenue_micros", 0), said[identity], met,
+                    )
+                )  # fmt: skip
+    assert seen == set(said), f"said to be in force, and in no entry: {sorted(set(said) - seen)}"
+    return found
+
+
+def may_be(row: tuple[int, ...], events: list[Event], corrected: list[Correction]) -> bool:
+    """Whether a row is what these events and corrections come to.
+
+    Corrections of events that came again (see `counts`) take back what the flow counted twice, and tables have once.
+    """
+    once: dict[str, Event] = {}
+    for event in events:
+        once.setdefault(event.event_id, event)
+    plain_ones = [one.row for one in corrected if not one.again]
+    again = [one.row for one in corrected if one.again]
+    least = [sum(column) for column in zip(row_of(once.values()), *plain_ones, strict=True)]
+    most = [sum(column) for column in zip(row_of(events), *plain_ones, strict=True)]
+    most[0] += len(again)
+    if len(once) == len(events):
+        least = most
+    bounds = zip(row[1:], least[1:], most[1:], strict=True)
+    return least[0] <= row[0] <= most[0] and all(max(low, 0) <= has <= max(high, 0) for has, low, high in bounds)
+
+
 def local_midnight_ms(zone: str, day: date) -> int:
     return round(datetime(day.year, day.month, day.day, tzinfo=zone_of(zone)).timestamp() * 1_000)
 

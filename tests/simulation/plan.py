@@ -8,6 +8,7 @@ from random import Random
 from typing import Any, Final
 
 from schemas.campaigns import Campaign, PlatformLink
+from schemas.corrections import Cause, Correction, Grain
 from schemas.topics import partition_of
 from tests.simulation.clock import START_MS
 
@@ -42,6 +43,15 @@ class Change:
 
 
 @dataclass(frozen=True)
+class Said:
+    """A correction that somebody sends, `times` times."""
+
+    at_ms: int
+    correction: Correction
+    times: int = 1
+
+
+@dataclass(frozen=True)
 class Fault:
     """What goes wrong: `what` befalls `where`, `amount` says how much."""
 
@@ -68,6 +78,7 @@ class Plan:
     zones: dict[tuple[str, str], str]
     batches: tuple[Batch, ...] = ()
     changes: tuple[Change, ...] = ()
+    corrections: tuple[Said, ...] = ()
     faults: tuple[Fault, ...] = ()
 
     def without(self, fault: Fault) -> Plan:
@@ -96,6 +107,8 @@ def draw(seed: int) -> Plan:
         batches=tuple(_Traffic(rng, campaigns).batches()),
         changes=tuple(_changes(rng, plan, campaigns[:-1])),
         faults=tuple(_faults(rng)),
+        # By chance of their own: the rest of a seed's history is what it was before there were corrections.
+        corrections=tuple(_corrections(Random(f"{seed}/corrections"), campaigns)),
     )
 
 
@@ -191,6 +204,29 @@ def _changes(rng: Random, plan: Plan, campaigns: list[tuple[str, str]]) -> list[
             action = rng.choice(("pause", "resume", "lift"))
             changes.append(Change(rng.randrange(first_ms, LENGTH_MS), org_id, campaign_id, action=action))
     return sorted(changes, key=lambda change: change.at_ms)
+
+
+def _corrections(rng: Random, campaigns: list[tuple[str, str]]) -> list[Said]:
+    """Refunds, invoices, notes: of now, of what is closed, of days before, sent twice, and more than there is."""
+    found = []
+    for number in range(rng.choice((0, 0, 1, 3, 12))):
+        at_ms = rng.randrange(LENGTH_MS)
+        org_id, campaign_id = rng.choice([*campaigns, ("acme", "nobody")])
+        age_ms = rng.choice((0, 3_000, 15_000, 1_300_000, 90_000_000, 1_000_000_000))
+        correction = Correction(
+            correction_id=f"said-{number}",
+            org_id=org_id,
+            campaign_id=campaign_id,
+            ts_ms=START_MS + at_ms - age_ms,
+            cause=rng.choice((Cause.REFUND, Cause.PLATFORM_INVOICE, Cause.NOTE)),
+            grain=rng.choice(list(Grain)),
+            creative_id=rng.choice(("x", "y", "")),
+            impressions=rng.choice((0, 0, 1, -1, 2)),
+            clicks=rng.choice((0, 0, 1)),
+            spend_micros=rng.choice((0, 5, 60, -1, -3, -20, -60, -1_000)) * UNITS,
+        )
+        found.append(Said(at_ms, correction, rng.choice((1, 1, 2))))
+    return found
 
 
 PROCESSES: Final = ("collector", "flow", "store", "serving", "actuate", "people")

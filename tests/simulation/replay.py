@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from schemas.decisions import Decision, decode_decision
 from schemas.log import Log
-from schemas.topics import DECISIONS, EVENTS, ORDER
+from schemas.topics import CORRECTIONS_APPLIED, DECISIONS, EVENTS, ORDER
 from tests.simulation.flow import FlowProcess, Recovery
+from tests.simulation.plain import outcomes_in
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -34,8 +35,8 @@ class ReadOnly:
         return getattr(self._log, name)
 
 
-def decisions_of_a_replay(world: World, log: Log) -> dict[str, Decision]:
-    """Decisions by id, in the order of their sequence."""
+def replayed(world: World, log: Log) -> tuple[dict[str, Decision], dict[str, str]]:
+    """Decisions by id, in the order of their sequence, and what became of corrections."""
     kept = ReadOnly(log)
     flow = FlowProcess(world.clock, world.rng_of("replay"), world.plan, lambda: kept, Recovery())  # type: ignore[arg-type,return-value]
     flow.journals = False
@@ -52,4 +53,5 @@ def decisions_of_a_replay(world: World, log: Log) -> dict[str, Decision]:
     for lane in flow.sink.lanes():
         lane.write_next(10**9)
     found = [decode_decision(record) for record in kept.appended.get(DECISIONS, [])]
-    return {decision.decision_id: decision for decision in sorted(found, key=lambda one: one.sequence)}
+    decisions = {decision.decision_id: decision for decision in sorted(found, key=lambda one: one.sequence)}
+    return decisions, outcomes_in(kept.appended.get(CORRECTIONS_APPLIED, []))

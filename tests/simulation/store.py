@@ -12,6 +12,7 @@ import pyarrow as pa
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from numpy.typing import NDArray
 
+from schemas.corrections import COUNTERS
 from schemas.kpis import Level, Window
 from schemas.log import Log, LogUnavailableError
 from schemas.serving import Serving as State
@@ -21,6 +22,7 @@ from storage.store.event_feed import EventFeed
 from storage.store.feed import Feed
 from storage.store.feeds import topic_feeds
 from storage.store.fingerprint import Shape
+from storage.store.late_duplicates import LateDuplicates
 from storage.store.serving_feed import ServingFeed
 from storage.store.verify import Place, UnwrittenError
 from tests.simulation.clock import SimClock
@@ -40,28 +42,49 @@ class SimReconciliation(Reconciliation):
 
     def _insert(self, org_id: str, campaign_id: str, bounds: Mapping[Window, Sequence[Day]]) -> None:
         client: SimClient = self._client
-        events = [
-            row for row in client.warehouse.rows("events")
-            if (row["org_id"], row["campaign_id"]) == (org_id, campaign_id)
-        ]  # fmt: skip
+        events, corrections = (
+            [
+                row
+                for row in client.warehouse.rows(table)
+                if (row["org_id"], row["campaign_id"]) == (org_id, campaign_id)
+            ]
+            for table in ("events", "corrections")
+        )
         rows = [
             row for window, some in bounds.items() for bound in some for level in Level
-            for row in _counted(events, level, window, bound)
+            for row in _counted(events, corrections, level, window, bound)
         ]  # fmt: skip
         client.recompute(rows)
 
 
-def _counted(events: list[Row], level: Level, window: Window, bound: tuple[int, int]) -> list[Row]:
+def _counted(
+    events: list[Row], corrections: list[Row], level: Level, window: Window, bound: tuple[int, int]
+) -> list[Row]:
     groups: dict[tuple[str, ...], Row] = {}
+
+    def group(row: Row) -> Row | None:
+        if not bound[0] <= row["ts"] < bound[1]:
+            return None
+        dimensions = tuple("" if level is Level.CAMPAIGN else row[name] for name in _DIMENSIONS)
+        return groups.setdefault(dimensions, _empty(row, level, window, bound, dimensions))
+
     for event in events:
-        if not bound[0] <= event["ts"] < bound[1]:
+        if (row := group(event)) is not None:
+            row[_KINDS[event["type"]]] += 1
+            row["spend_micros"] += event["cost_micros"]
+            row["revenue_micros"] += event["revenue_micros"]
+            row["version"] += 1
+    of_days = (level, window) == (Level.CAMPAIGN, Window.DAY)
+    for correction in corrections:
+        if correction["refused"] or (correction["grain"] == "day" and not of_days):
             continue
-        dimensions = tuple("" if level is Level.CAMPAIGN else event[name] for name in _DIMENSIONS)
-        row = groups.setdefault(dimensions, _empty(event, level, window, bound, dimensions))
-        row[_KINDS[event["type"]]] += 1
-        row["spend_micros"] += event["cost_micros"]
-        row["revenue_micros"] += event["revenue_micros"]
-        row["version"] += 1
+        if (row := group(correction)) is not None:
+            again = correction["cause"] == "late_duplicate"
+            row["version"] += 2 if again else 1
+            for name in () if again else COUNTERS:
+                row[name] += correction[name]
+    for row in groups.values():
+        row.update({name: max(row[name], 0) for name in COUNTERS})
     return list(groups.values())
 
 
@@ -100,7 +123,9 @@ class Store(Process):
 
     def start(self) -> None:
         made = {"raw_ttl_days": 90, "clock": self.clock.mono_s}
-        self._feeds = [EventFeed(self.log, **made), *topic_feeds(self.log, **made)]  # type: ignore[arg-type]
+        events = EventFeed(self.log, **made)  # type: ignore[arg-type]
+        events._again = LateDuplicates(self.log, now_ms=self.clock.wall_ms)
+        self._feeds = [events, *topic_feeds(self.log, **made)]  # type: ignore[arg-type]
         self._turns = self.rng.randrange(len(self._feeds))
         self._due_s = [0.0] * len(self._feeds)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from typing import Any, Final, NamedTuple, TypeVar
 
 import pyarrow as pa
 from clickhouse_connect.driver.exceptions import OperationalError
+from clickhouse_connect.driver.external import ExternalData
 
 from storage import reconcile
+from storage.store import late_duplicates, source
 from tests.simulation.network import Link, UnreachableError
 
 Row = dict[str, Any]
@@ -24,6 +27,7 @@ TABLES: Final = {
     "decisions": (("org_id", "campaign_id", "ts", "decision_id"), ""),
     "dead_letters": (("org_id", "ts", "dead_letter_id"), ""),
     "campaigns": (("org_id", "campaign_id"), "version"),
+    "corrections": (("org_id", "campaign_id", "ts", "correction_id"), ""),
 }
 
 
@@ -33,6 +37,9 @@ class Warehouse:
     def __init__(self) -> None:
         self.tables: dict[str, dict[tuple[Any, ...], Row]] = {name: {} for name in TABLES}
         self.lies = 0
+        # The log that rows come from, and how many inserts there were before it was noted: ClickHouse's clock here.
+        self.log = ("", 0)
+        self.inserts = 0
 
     def rows(self, name: str) -> list[Row]:
         return list(self.tables[name].values())
@@ -40,7 +47,9 @@ class Warehouse:
     def insert(self, name: str, rows: list[Row]) -> None:
         key, newer = TABLES[name]
         table = self.tables[name]
+        self.inserts += 1
         for row in rows:
+            row["stored_ms"] = self.inserts
             place = tuple(row[column] for column in key)
             there = table.get(place)
             if there is None or not newer or row[newer] >= there[newer]:
@@ -57,7 +66,7 @@ class Answered(NamedTuple):
 
 
 class SimClient:
-    """What `storage.insert` and `storage.reconcile` call of clickhouse_connect's client."""
+    """What the store calls of clickhouse_connect's client."""
 
     def __init__(self, warehouse: Warehouse, link: Link) -> None:
         self.warehouse = warehouse
@@ -72,8 +81,44 @@ class SimClient:
             rows = []
         self._call(lambda: self.warehouse.insert(name, rows))
 
-    def query(self, statement: str, *, parameters: Row) -> Answered:
-        """The two questions that reconciliation asks."""
+    def query(
+        self, statement: str, *, parameters: Row | None = None, external_data: ExternalData | None = None
+    ) -> Answered:
+        """The questions that reconciliation asks, and those of the search for late duplicates."""
+        if statement == source._NEWEST:
+            identity, since = self._call(lambda: self.warehouse.log)
+            return Answered([(identity, since)] if identity else [])
+        assert parameters is not None
+        if statement == late_duplicates._CLOCK:
+            return Answered([(max(self._times(parameters), default=None),)])
+        if statement == late_duplicates._FOUND:
+            assert external_data is not None
+            return Answered(self._found(external_data, parameters["since"]))
+        return self._days(statement, parameters)
+
+    def insert(self, name: str, rows: Sequence[Sequence[str]], *, column_names: Sequence[str]) -> None:
+        """The one note on which log it is."""
+        assert name == "stored_logs"
+
+        def note() -> None:
+            self.warehouse.log = rows[0][0], self.warehouse.inserts
+
+        self._call(note)
+
+    def _times(self, parameters: Row) -> list[int]:
+        partition, low, high = (parameters[name] for name in ("partition", "low", "high"))
+        rows = self._call(lambda: self.warehouse.rows("events"))
+        return [row["ts"] for row in rows if row["log_partition"] == partition and low <= row["log_offset"] < high]
+
+    def _found(self, wanted: ExternalData, since: int) -> list[tuple[Any, ...]]:
+        keys = [tuple(row.values()) for row in decoded(wanted.files[0].data)]
+        table = self._call(lambda: self.warehouse.tables["events"])
+        there = [table[key] for key in keys if key in table]
+        names = [field.name for field in fields(late_duplicates.Row)]
+        columns = {"ts_ms": "ts", "partition": "log_partition", "offset": "log_offset"}
+        return [tuple(row[columns.get(name, name)] for name in names) for row in there if row["stored_ms"] >= since]
+
+    def _days(self, statement: str, parameters: Row) -> Answered:
         days = [
             (row["org_id"], row["campaign_id"], row["window_start"], row["window_end"], row.get("log_offset", -1) >= 0)
             for row in self._call(lambda: self.warehouse.rows("kpi_windows"))

@@ -14,8 +14,10 @@ from unittest import mock
 
 from ingest.local_log import LocalLog
 from schemas import topics
+from schemas.corrections import encode_correction
 from schemas.log import Chunk, Log, LogUnavailableError
-from storage.store import event_feed, kpi_feed, verify
+from schemas.topics import partition_of
+from storage.store import correction_feed, event_feed, kpi_feed, verify
 from tests.simulation.actuate import Actuate, inline
 from tests.simulation.clock import SimClock
 from tests.simulation.collector import Collector, Senders
@@ -25,9 +27,9 @@ from tests.simulation.kafka import Broker, KafkaClient
 from tests.simulation.network import Link
 from tests.simulation.people import Database, People
 from tests.simulation.plain import records
-from tests.simulation.plan import LENGTH_MS, LINKS, Fault, Plan
+from tests.simulation.plan import LENGTH_MS, LINKS, Fault, Plan, Said
 from tests.simulation.platform import Platform
-from tests.simulation.process import Process
+from tests.simulation.process import KilledError, Process
 from tests.simulation.store import RemoteServing, Serving, SimReconciliation, Store, missing, warehouse_and_client
 
 # The quiet end: rounds in which every process works as long as it finds work, a while apart.
@@ -39,6 +41,8 @@ STEPS_A_ROUND: Final = 60
 # Rounds until a clock that has leapt is believed (128 s), and how long each is.
 ROUNDS_BELIEVED: Final = 20
 BELIEF_MS: Final = 8_000
+# After which a correction that the log did not take is sent again.
+RETRY_MS: Final = 700
 # Time between two turns, on average; and how often each process has one.
 _TURN_MS: Final = 40
 _WEIGHTS: Final = (3, 6, 3, 1, 2, 1)
@@ -95,6 +99,7 @@ class World:
         # Entries of the written order when the quiet end began, and how long that was.
         self.entries_before: dict[int, int] = {}
         self.quiet_ms = 0
+        self._sayers = self.rng_of("log of sayers")
         self._calm: list[tuple[int, Callable[[], None]]] = []
 
     def rng_of(self, name: str) -> Random:
@@ -139,6 +144,8 @@ class World:
             agenda.append((batch.at_ms, len(agenda), lambda batch=batch: self.senders.send(batch)))  # type: ignore[misc]
         for change in self.plan.changes:
             agenda.append((change.at_ms, len(agenda), lambda change=change: self._change(change)))  # type: ignore[misc]
+        for said in self.plan.corrections:
+            agenda.append((said.at_ms, len(agenda), lambda said=said: self._correct(said)))  # type: ignore[misc]
         for fault in self.plan.faults:
             agenda.append((fault.at_ms, len(agenda), lambda fault=fault: self._strike(fault)))  # type: ignore[misc]
         agenda.sort(key=lambda entry: entry[:2], reverse=True)
@@ -152,6 +159,21 @@ class World:
 
     def _change(self, change: object) -> None:
         self.database.commit(change, self.clock.wall_ms())  # type: ignore[arg-type]
+
+    def _correct(self, said: Said) -> None:
+        """Somebody sends a correction until the log has it, which may have it twice then."""
+        correction = said.correction
+        home = partition_of(correction.campaign_id, self.plan.partitions)
+        try:
+            log = self.open_log(self._sayers, "sayer")
+            log.append(topics.CORRECTIONS, home, [encode_correction(correction)] * said.times)
+        except PowerLostError:
+            self._lose_power()
+        except (LogUnavailableError, KilledError):
+            pass
+        else:
+            return
+        self._later(RETRY_MS, lambda: self._correct(said))
 
     def _turn(self, process: Process) -> bool:
         try:
@@ -217,6 +239,9 @@ class World:
         for link in self.links.values():
             link.calm()
         self.disk.calm()
+        for _, work in [*self._calm]:
+            work()
+        self._calm.clear()
         self.clock.error_ms = 0
         for process in self.processes:
             process.wake()
@@ -264,6 +289,8 @@ class World:
             return False
         log = self.flow.log
         read = all(part._place.events >= log.end(topics.EVENTS, number) for number, part in self.flow.parts.items())
+        parts = self.flow.parts.items()
+        read = read and all(p._corrections.offset >= log.end(topics.CORRECTIONS, number) for number, p in parts)
         written = not any(lane.topic != topics.LIVE for lane in self.flow.sink.lanes())
         return not self.senders.waiting and read and written
 
@@ -328,6 +355,7 @@ def _one_thread() -> Iterator[None]:
             mock.patch.object(asyncio, "to_thread", inline),
             mock.patch.object(event_feed, "Reconciliation", SimReconciliation),
             mock.patch.object(kpi_feed, "Reconciliation", SimReconciliation),
+            mock.patch.object(correction_feed, "Reconciliation", SimReconciliation),
             mock.patch.object(verify, "missing", missing),
         ):
             yield
