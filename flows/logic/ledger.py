@@ -58,8 +58,6 @@ class Standing:
 
 
 _UNDEFINED: Final = Standing()
-
-
 # A campaign's spend by day and by week, from the period before to the one after, in its row of `camp`.
 _SPENT_DAYS: Final = ("spent_day_before", "spent_day", "spent_day_after")
 _SPENT_WEEKS: Final = ("spent_week_before", "spent_week", "spent_week_after")
@@ -305,8 +303,8 @@ class Ledger:
                 reason, effective_ms = Reason.NEXT_PERIOD, start
             else:
                 raised = row[budget.limit] > standing.limit_micros
-                reason = Reason.BUDGET_RAISED if raised else Reason.IN_FLIGHT_SETTLED
-                reason = Reason.SPEND_CORRECTED if cause.corrected else reason
+                settled = Reason.BUDGET_RAISED if raised else Reason.IN_FLIGHT_SETTLED
+                reason = Reason.SPEND_CORRECTED if cause.corrected else settled
                 inputs.budget_micros = int(row[budget.limit])
                 key.append(standing.changes)
         else:
