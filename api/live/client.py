@@ -31,7 +31,7 @@ from api.live.protocol import (
     decode_message,
 )
 
-# A little over a tenth of a second, so that jitter on the way never makes eleven frames of ten.
+# A little longer than said, so that jitter on the way never makes one frame a second more.
 FRAME_GAP_S: Final = 1.05 / FRAMES_PER_S
 CLOSE_WAIT_S: Final = 1.0
 

@@ -18,8 +18,8 @@ KEY_PREFIX: Final = "key."
 CLIENTS_MAX: Final = 512
 MESSAGE_BYTES_MAX: Final = 64 * 1024
 SUBSCRIPTION_MAX: Final = 1_000
-# Frames of changes a second. A person reads no faster, and a burst becomes one frame.
-FRAMES_PER_S: Final = 10
+# Frames of changes a second, while a page is looked at. A burst becomes one frame.
+FRAMES_PER_S: Final = 20
 # Rows in one frame; more wait for the next, the longest waiting first.
 ROWS_PER_FRAME: Final = 2_000
 SNAPSHOT_ROWS_PER_FRAME: Final = 500

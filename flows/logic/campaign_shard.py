@@ -17,7 +17,7 @@ from flows.logic.duplicates import Duplicates
 from flows.logic.harvest import release_windows, select_windows
 from flows.logic.kpi_rows import due_kinds, kpi_batches
 from flows.logic.ledger import Cause, Ledger
-from flows.logic.live_rows import REFRESH_TICKS, LivePace, live_rows
+from flows.logic.live_rows import DECIDED_MAX, REFRESH_TICKS, LivePace, live_rows
 from flows.logic.registry import CampaignKey, Limits, Registry
 from flows.logic.serving_words import ServingWords
 from flows.logic.step import Output, Step
@@ -276,10 +276,11 @@ class CampaignShard:
     # -- live ---------------------------------------------------------------------------------------------------
 
     def _report_live(self, span: Step, output: Output) -> None:
-        if not self._pace.may_be_due(span.read_ms):
-            return
-        stale = np.flatnonzero(self.arrays.campaigns_used()["stale"])
-        chosen = self._pace.due(span.read_ms, stale)
+        decided = sorted({self._slot(decision) for decision in output.decisions})[:DECIDED_MAX]
+        chosen = np.array(decided, np.int64)
+        if self._pace.may_be_due(span.read_ms):
+            stale = np.flatnonzero(self.arrays.campaigns_used()["stale"])
+            chosen = np.union1d(chosen, self._pace.due(span.read_ms, stale))
         if len(chosen) > 0:
             self.arrays.flush()
             corrected = self.corrections.revisions is not None

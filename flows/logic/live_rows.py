@@ -22,6 +22,8 @@ from schemas.live import CampaignLive
 INTERVAL_MS: Final = 40
 INTERVAL_MS_A_ROW: Final = 0.5
 ROWS_MAX: Final = 200
+# Campaigns with a decision in this step are shown at once, so many of them; the others in their turn.
+DECIDED_MAX: Final = 20
 # Every campaign's row is made anew at least once in so many ticks, changed or not.
 REFRESH_TICKS: Final = 50
 

@@ -7,7 +7,7 @@ export const CONFIG: Configuration = {
   session: "s1",
   server_version: "0",
   heartbeat_ms: 5_000,
-  frames_per_s: 10,
+  frames_per_s: 20,
   limits: { message_bytes: 1, subscription: 1, points: 4, spark_points: 5 },
   point_ms: 10_000,
   counters: COUNTERS,

@@ -51,6 +51,7 @@ export class LiveStore {
     addEventListener("online", () => this.reconnectNow());
     document.addEventListener("visibilitychange", () => {
       if (document.visibilityState === "visible") this.reconnectNow();
+      if (!this.paused) this.#say({ type: this.#quiet() ? "pause" : "resume" });
     });
   }
 
@@ -154,7 +155,7 @@ export class LiveStore {
       });
       this.#lostAtMs = 0;
     }
-    if (this.paused) this.#say({ type: "pause" });
+    if (this.#quiet()) this.#say({ type: "pause" });
     for (const campaignId of this.#wanted.keys()) this.#say({ type: "detail", campaign_id: campaignId });
   }
 
@@ -178,6 +179,11 @@ export class LiveStore {
     };
     this.#retry = setTimeout(() => this.#connect(), waitMs);
     this.#changed();
+  }
+
+  /** Nobody looks at a page in the background: changes wait on the server, and come as one when it is looked at again. */
+  #quiet(): boolean {
+    return this.paused || document.visibilityState === "hidden";
   }
 
   #say(message: object): void {

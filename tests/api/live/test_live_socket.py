@@ -26,7 +26,7 @@ async def test_the_first_frame_is_configuration_and_what_the_log_holds(log: Memo
             frame = await viewer.take()
     config = frame["config"]
     assert frame["type"] == "snapshot"
-    assert (config["server_version"], config["heartbeat_ms"], config["frames_per_s"]) == ("9.9.9", 5_000, 10)
+    assert (config["server_version"], config["heartbeat_ms"], config["frames_per_s"]) == ("9.9.9", 5_000, 20)
     assert {chart["id"] for chart in config["charts"]} >= {"spend", "ctr", "cpa"}
     row = viewer.rows["c1"]
     assert dict(zip(config["counters"], row["today"], strict=True))["spend_micros"] == 12_500_000
@@ -51,7 +51,7 @@ async def test_a_change_after_quiet_arrives_at_once(site: Site) -> None:
     assert sorted(delays)[len(delays) // 2] < 0.1
 
 
-async def test_a_burst_becomes_at_most_ten_frames_a_second_and_ends_in_the_last_state(site: Site) -> None:
+async def test_a_burst_becomes_at_most_twenty_frames_a_second_and_ends_in_the_last_state(site: Site) -> None:
     async with site.viewer() as viewer:
         await viewer.take()
         taking = asyncio.create_task(viewer.until(lambda: viewer.rows.get("c1", {}).get("version") == 300))
@@ -62,7 +62,7 @@ async def test_a_burst_becomes_at_most_ten_frames_a_second_and_ends_in_the_last_
     deltas = [at for kind, at in viewer.frames if kind == "delta"]
     assert len(deltas) >= 3
     for at in deltas:
-        assert sum(at <= other < at + 1 for other in deltas) <= 10
+        assert sum(at <= other < at + 1 for other in deltas) <= 20
 
 
 async def test_a_subscription_names_the_campaigns_that_are_sent(site: Site) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flows.logic.live_rows import LivePace
+from flows.logic.live_rows import ROWS_MAX, LivePace
 from flows.logic.step import Step
 from schemas.kpis import ROLLING_MS
 from schemas.live import CampaignLive
@@ -77,3 +77,12 @@ def test_many_rows_come_less_often_than_few_and_in_turn() -> None:
     assert pace.due(10_340, many[7:8]).tolist() == [7]
     assert pace.due(9_000, many[:1]).tolist() == [0], "a clock that was set back does not silence the rows"
     assert pace.due(20_000, many[:0]).tolist() == []
+
+
+def test_a_campaign_with_a_decision_is_shown_at_once_however_many_wait_for_their_turn() -> None:
+    waiting = [Ev(number, T0, f"c{number}") for number in range(2 * ROWS_MAX)]
+    flow = Flow().run(steps_of([Tick(T0, (definition("paused", daily_budget_micros=5),)), *waiting], 10_000, T0))
+    flow.outputs.clear()
+    flow.run(steps_of([Ev(9_999, T0, "paused", cost=5)], 1, T0))
+    assert [decision.kind for decision in flow.decisions()] == ["pause"]
+    assert flow.live()["paused"].state == "paused"
