@@ -23,7 +23,11 @@ DAILY_BUDGET_MICROS = 12_000_000
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module", params=["local", "kafka"])
+# All tests of a kind in one process: the undisturbed run is made once.
+KINDS = [pytest.param(kind, marks=pytest.mark.xdist_group(f"kills-{kind}")) for kind in ("local", "kafka")]
+
+
+@pytest.fixture(scope="module", params=KINDS)
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Undisturbed:
     """The log of an undisturbed run. Causes are named by log offsets, so each kind of log needs its own."""
     bootstrap = request.getfixturevalue("kafka_bootstrap") if request.param == "kafka" else ""
