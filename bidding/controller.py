@@ -24,7 +24,6 @@ from bidding.observation import Observation
 from bidding.pacing import Plan, plan_spend
 from bidding.proposal import Proposal
 from bidding.state import CampaignState
-from schemas.campaigns import Strategy
 from schemas.decision_parts import (
     AutomationChange,
     BidChange,
@@ -138,7 +137,7 @@ def spend_ratio(after: CampaignState, plan: Plan) -> float | None:
 
 def _wanted_bid(after: CampaignState, seen: Observation, rules: Rules, plan: Plan) -> tuple[float | None, Reason]:
     """The bid to move to, before caps; None where nothing says what it should be."""
-    if rules.bidding.strategy is Strategy.MANUAL:
+    if not rules.strategy.sets_bid:
         return None, Reason.MANUAL_OVERRIDE
     ratio = spend_ratio(after, plan)
     by_budget = None if ratio is None else after.bid_micros * ratio ** (1.0 / SPEND_ELASTICITY)

@@ -21,7 +21,6 @@ from typing import Final
 from bidding.learn import Rules
 from bidding.state import CampaignState
 from bidding.value.delay import conversion_rate, pending_conversions
-from schemas.campaigns import Strategy
 
 _PROPORTIONAL: Final = 0.5
 _INTEGRAL: Final = 3.0
@@ -32,13 +31,8 @@ _LOG_GOAL_MAX: Final = 2.0
 
 
 def conversion_worth_micros(state: CampaignState, rules: Rules) -> float | None:
-    """What a conversion may cost on average; None while a target_roas has not seen revenue."""
-    bidding = rules.bidding
-    if bidding.strategy is Strategy.TARGET_CPA and bidding.target_cpa_micros is not None:
-        return float(bidding.target_cpa_micros)
-    if bidding.strategy is Strategy.TARGET_ROAS and bidding.target_roas is not None and state.goal_conversions > 0.0:
-        return state.goal_revenue / state.goal_conversions / bidding.target_roas or None
-    return None
+    """What a conversion may cost on average; None without a goal, and while it is not known."""
+    return rules.strategy.conversion_worth_micros(rules.bidding, state)
 
 
 def impression_worth_micros(state: CampaignState, rules: Rules) -> float | None:

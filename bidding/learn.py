@@ -16,8 +16,10 @@ from bidding.guard import watch_outcome
 from bidding.in_flight import learn_lag
 from bidding.observation import Observation
 from bidding.state import FIRST_BID_MICROS, CampaignState
+from bidding.strategies.model import Strategy
+from bidding.strategies.registry import strategy_of
 from bidding.value.delay import expected_arrivals, observe_clicks, observe_conversions
-from schemas.campaigns import Bidding, Strategy
+from schemas.campaigns import Bidding
 
 # Spend moves as this power of the bid: wins rise with the bid, and so does their price. A prior for all campaigns; the
 # loop is stable for true powers between 0.5 and 3 (docs/bidding.md).
@@ -43,20 +45,22 @@ class Rules:
     campaign_id: str = ""
 
     @property
+    def strategy(self) -> Strategy:
+        return strategy_of(self.bidding)
+
+    @property
     def counts_conversions(self) -> bool:
         """Whether outcomes are conversions; clicks otherwise."""
-        return self.bidding.strategy not in (Strategy.MANUAL, Strategy.MAX_CLICKS)
+        return self.strategy.counts_conversions
 
     @property
     def has_goal(self) -> bool:
-        return self.bidding.strategy in (Strategy.TARGET_CPA, Strategy.TARGET_ROAS)
+        return self.strategy.has_goal
 
     @property
     def goal(self) -> float | int | None:
-        """What a conversion may cost, in micros, or what revenue over spend must be; None without a goal."""
-        if self.bidding.strategy is Strategy.TARGET_CPA:
-            return self.bidding.target_cpa_micros
-        return self.bidding.target_roas if self.bidding.strategy is Strategy.TARGET_ROAS else None
+        """The goal as people set it; None without one."""
+        return self.strategy.goal(self.bidding)
 
     def outcomes(self, state: CampaignState) -> int:
         """How many outcomes were seen so far."""

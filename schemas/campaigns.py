@@ -19,6 +19,7 @@ from pydantic import (
 
 from schemas.decisions import Mode
 from schemas.events import DEFAULT_ORG, MICROS_MAX, PLATFORMS
+from schemas.strategies import MANUAL, SPECS, known_strategy
 from schemas.zones import zone_of
 
 # A budget of ten million units a day is the largest anyone may set by accident.
@@ -53,14 +54,8 @@ class CampaignStatus(StrEnum):
     ARCHIVED = "archived"
 
 
-class Strategy(StrEnum):
-    """How bids are set."""
-
-    MANUAL = "manual"
-    MAX_CLICKS = "max_clicks"
-    MAX_CONVERSIONS = "max_conversions"
-    TARGET_CPA = "target_cpa"
-    TARGET_ROAS = "target_roas"
+_STRATEGY_SCHEMA: Final = {"enum": list(SPECS), "type": "string", "description": "How bids are set."}
+StrategyName = Annotated[str, AfterValidator(known_strategy), WithJsonSchema(_STRATEGY_SCHEMA)]
 
 
 class Bidding(BaseModel):
@@ -68,7 +63,7 @@ class Bidding(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    strategy: Strategy = Strategy.MANUAL
+    strategy: StrategyName = MANUAL
     mode: Mode = Mode.AUTO
     # The fixed bid of `manual`, the first bid of the others.
     bid_micros: PriceMicros | None = None
@@ -91,12 +86,9 @@ class Bidding(BaseModel):
 
     @model_validator(mode="after")
     def _goal_is_complete(self) -> Self:
-        if self.strategy is Strategy.TARGET_CPA and self.target_cpa_micros is None:
-            raise ValueError("target_cpa needs target_cpa_micros")
-        if self.strategy is Strategy.TARGET_ROAS and self.target_roas is None:
-            raise ValueError("target_roas needs target_roas")
-        if self.strategy is Strategy.MANUAL and self.bid_micros is None:
-            raise ValueError("manual needs bid_micros")
+        for field in SPECS[self.strategy].needs:
+            if getattr(self, field) is None:
+                raise ValueError(f"{self.strategy} needs {field}")
         floor, cap = self.bid_floor_micros, self.bid_cap_micros
         if floor is not None and cap is not None and floor > cap:
             raise ValueError("bid_floor_micros is above bid_cap_micros")

@@ -17,7 +17,8 @@ from bidding.proposal import Proposal
 from bidding.simulation.market import STEP_MS, Bought, Conditions, Offer, buy, expected_offer, market_conditions
 from bidding.simulation.scenarios import Scenario
 from bidding.state import CampaignState
-from schemas.campaigns import Bidding, Strategy
+from bidding.strategies.registry import strategy_of
+from schemas.campaigns import Bidding
 from schemas.decisions import Kind
 from schemas.live import BudgetState
 from schemas.zones import zone_of
@@ -190,19 +191,17 @@ def _decide(
 def _value(bidding: Bidding, scenario: Scenario, impressions: float) -> float:
     """Expected value of impressions: clicks, conversions or revenue, as the strategy counts."""
     clicks = impressions * scenario.click_rate
-    if bidding.strategy in (Strategy.MANUAL, Strategy.MAX_CLICKS):
-        return clicks
     conversions = clicks * scenario.conversion_rate
-    return conversions * (scenario.revenue_micros if bidding.strategy is Strategy.TARGET_ROAS else 1.0)
+    return strategy_of(bidding).value(clicks, conversions, conversions * scenario.revenue_micros)
 
 
 def _keeps_goal(bidding: Bidding, scenario: Scenario, spend: float, impressions: float) -> bool:
     conversions = impressions * scenario.click_rate * scenario.conversion_rate
-    if bidding.strategy is Strategy.TARGET_CPA and bidding.target_cpa_micros is not None:
-        return spend <= bidding.target_cpa_micros * conversions
-    if bidding.strategy is Strategy.TARGET_ROAS and bidding.target_roas is not None:
-        return spend * bidding.target_roas <= scenario.revenue_micros * conversions
-    return True
+    strategy, goal = strategy_of(bidding), strategy_of(bidding).goal(bidding)
+    achieved = strategy.achieved(spend, conversions, conversions * scenario.revenue_micros)
+    if goal is None:
+        return True
+    return spend <= 0.0 if achieved is None else strategy.miss(goal, achieved) <= 0.0
 
 
 def hindsight_impressions(scenario: Scenario, bidding: Bidding, conditions: Conditions) -> float:
@@ -229,13 +228,11 @@ def hindsight_impressions(scenario: Scenario, bidding: Bidding, conditions: Cond
 
 def _achieved(bidding: Bidding, course: _Course) -> tuple[float | None, float | None, float | None]:
     """Goal, what came of it, and the miss."""
-    if bidding.strategy is Strategy.TARGET_CPA and bidding.target_cpa_micros and course.conversions:
-        cpa = course.spend / course.conversions
-        return float(bidding.target_cpa_micros), cpa, cpa / bidding.target_cpa_micros - 1.0
-    if bidding.strategy is Strategy.TARGET_ROAS and bidding.target_roas and course.spend:
-        roas = course.revenue / course.spend
-        return bidding.target_roas, roas, bidding.target_roas / roas - 1.0
-    return None, None, None
+    strategy, goal = strategy_of(bidding), strategy_of(bidding).goal(bidding)
+    achieved = strategy.achieved(course.spend, course.conversions, course.revenue)
+    if goal is None or achieved is None:
+        return None, None, None
+    return float(goal), achieved, strategy.miss(goal, achieved)
 
 
 def _result(course: _Course, scenario: Scenario, bidding: Bidding, seed: int, conditions: Conditions) -> Result:
@@ -245,7 +242,7 @@ def _result(course: _Course, scenario: Scenario, bidding: Bidding, seed: int, co
     kinds = [p.kind for p in course.proposals]
     return Result(
         scenario=scenario.name,
-        strategy=bidding.strategy.value,
+        strategy=bidding.strategy,
         seed=seed,
         spend_micros=course.spend,
         budget_micros=course.budget_total,

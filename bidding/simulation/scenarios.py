@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from schemas.campaigns import Bidding, Strategy
+from schemas.campaigns import Bidding
 from schemas.zones import zone_of
 
 DAY_MS: Final = 86_400_000
@@ -114,9 +114,9 @@ SCENARIOS: Final = {
 
 # What each strategy is asked for in these markets.
 BIDDINGS: Final = {
-    "manual": Bidding(strategy=Strategy.MANUAL, bid_micros=1_500_000),
-    "max_clicks": Bidding(strategy=Strategy.MAX_CLICKS, bid_micros=1_000_000),
-    "max_conversions": Bidding(strategy=Strategy.MAX_CONVERSIONS, bid_micros=1_000_000),
-    "target_cpa": Bidding(strategy=Strategy.TARGET_CPA, bid_micros=1_000_000, target_cpa_micros=450_000),
-    "target_roas": Bidding(strategy=Strategy.TARGET_ROAS, bid_micros=1_000_000, target_roas=44.0),
+    "manual": Bidding(strategy="manual", bid_micros=1_500_000),
+    "max_clicks": Bidding(strategy="max_clicks", bid_micros=1_000_000),
+    "max_conversions": Bidding(strategy="max_conversions", bid_micros=1_000_000),
+    "target_cpa": Bidding(strategy="target_cpa", bid_micros=1_000_000, target_cpa_micros=450_000),
+    "target_roas": Bidding(strategy="target_roas", bid_micros=1_000_000, target_roas=44.0),
 }

@@ -35,7 +35,7 @@ from flows.logic.slow_beat import (
     segments_of_day,
 )
 from flows.logic.steering import BiddingState, Counted
-from schemas.campaigns import Campaign, Strategy
+from schemas.campaigns import Campaign
 from schemas.control import DecisionWordRecord, OverrideRecord
 from schemas.decisions import Decision, Kind, Mode, SetBid
 
@@ -213,7 +213,7 @@ class BiddingStage:
         steering, row, rules = self._steering(slot), self._arrays.campaign(slot), self._rules[slot]
         follow_day(steering, int(row["day_start_ms"]), today)
         controller = steering.controller
-        if controller is None or controller.halted or rules.bidding.strategy is Strategy.MANUAL:
+        if controller is None or controller.halted or not rules.strategy.sets_bid:
             return []
         proposals = modifier_proposals(steering, clock_ms, controller.step)
         return [d for p in proposals for d in self._propose(slot, p, rules.bidding.mode, clock_ms)]
@@ -354,7 +354,7 @@ class BiddingStage:
         bidding, controller = rules.bidding, steering.controller
         clock_ms = self.clock_ms(slot)
         return {
-            "strategy": bidding.strategy.value,
+            "strategy": bidding.strategy,
             "mode": bidding.mode.value,
             "bid_micros": steering.bid_micros,
             "pacing_rate": steering.pacing_rate,

@@ -8,11 +8,12 @@ import msgspec
 from msgspec import UNSET
 
 from bidding.guard import Breaker
+from bidding.strategies.registry import strategy_of
 from flows.logic.budgets import DAY, TOTAL
 from flows.logic.ledger import Ledger
 from flows.logic.registry import Registry
 from flows.logic.steering import BiddingState, Made
-from schemas.campaigns import Bidding, Strategy
+from schemas.campaigns import Bidding
 from schemas.control import DecisionWordRecord, OverrideRecord
 from schemas.decision_parts import BidChange, BudgetChange, Change, ControllerInputs, Inputs, Undo
 from schemas.decisions import CLASSES, INPUTS, Decision, Kind, Mode, Reason, decision_id, named
@@ -42,7 +43,7 @@ class Words:
         """Send the first bid of a strategy out, and each new one of a definition that sets the bid itself."""
         controller = steering.controller
         assert controller is not None
-        manual = bidding.strategy is Strategy.MANUAL
+        manual = not strategy_of(bidding).sets_bid
         if steering.overridden:
             return []
         if manual and bidding.bid_micros is not None:
@@ -72,7 +73,7 @@ class Words:
         elif record.action == "lift":
             steering.overridden, steering.held = False, {}
             bidding = None if campaign is None else campaign.bidding
-            if bidding is not None and bidding.strategy is Strategy.MANUAL:
+            if bidding is not None and not strategy_of(bidding).sets_bid:
                 bid = bidding.bid_micros
         if bid is None or bid == steering.bid_micros:
             return []

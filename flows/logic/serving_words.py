@@ -10,13 +10,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from bidding.strategies.registry import strategy_of
 from flows.logic import layout as at
 from flows.logic.arrays import Arrays
 from flows.logic.bidding_stage import BiddingStage
 from flows.logic.budgets import BUDGETS
 from flows.logic.ledger import Ledger
 from flows.logic.registry import Registry
-from schemas.campaigns import Bidding, Campaign, Strategy
+from schemas.campaigns import Bidding, Campaign
 from schemas.decisions import SEQUENCE_BITS, Mode, Reason, next_sequence
 from schemas.serving import Serving, encode_serving
 
@@ -110,7 +111,7 @@ class ServingWords:
         )
         if campaign is None:
             return state
-        if campaign.bidding is not None and campaign.bidding.strategy is Strategy.MANUAL:
+        if campaign.bidding is not None and not strategy_of(campaign.bidding).sets_bid:
             # A person's bid needs no decision where automation does not act.
             state.bid_micros = known.bid_micros
         return _of_definition(state, campaign)

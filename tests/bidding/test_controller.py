@@ -13,10 +13,11 @@ from bidding.learn import Rules, first_state
 from bidding.observation import Observation
 from bidding.proposal import as_decision
 from bidding.state import decode_state, encode_state
-from schemas.campaigns import Bidding, Strategy
+from schemas.campaigns import Bidding
 from schemas.decision_parts import Undo
 from schemas.decisions import Kind, Mode, Reason
 from schemas.live import BudgetState
+from schemas.strategies import SPECS
 
 DAY_MS = 86_400_000
 MIDNIGHT_MS = 1_772_409_600_000
@@ -53,7 +54,7 @@ events = st.builds(
 )
 biddings = st.builds(
     Bidding,
-    strategy=st.sampled_from(list(Strategy)),
+    strategy=st.sampled_from(list(SPECS)),
     bid_micros=st.integers(1, 20_000_000),
     target_cpa_micros=st.just(5_000_000),
     target_roas=st.just(3.0),
@@ -137,7 +138,7 @@ def changes(made):
     return [p for proposals in made for p in proposals]
 
 
-CLICKS = Bidding(strategy=Strategy.MAX_CLICKS, bid_micros=2_000_000)
+CLICKS = Bidding(strategy="max_clicks", bid_micros=2_000_000)
 
 
 def test_spend_behind_the_plan_raises_the_bid():
@@ -164,7 +165,7 @@ def test_the_bid_rises_with_the_budget(richer):
 
 
 def test_a_manual_bid_is_throttled_but_never_moved():
-    bidding = Bidding(strategy=Strategy.MANUAL, bid_micros=2_000_000)
+    bidding = Bidding(strategy="manual", bid_micros=2_000_000)
     state, made = run(bidding, minutes(10, spend_micros=400_000, impressions=100))
     assert state.bid_micros == 2_000_000
     assert {p.kind for p in changes(made)} == {Kind.SET_PACING}
@@ -216,16 +217,14 @@ def test_clicks_that_stop_coming_halt_automation_and_their_return_sets_it_going(
 
 
 def test_a_goal_is_not_steered_for_before_the_learning_events():
-    bidding = Bidding(
-        strategy=Strategy.TARGET_CPA, bid_micros=2_000_000, target_cpa_micros=1_000, learning_events=1_000
-    )
+    bidding = Bidding(strategy="target_cpa", bid_micros=2_000_000, target_cpa_micros=1_000, learning_events=1_000)
     _, made = run(bidding, minutes(30, spend_micros=10_000, impressions=100, clicks=5, conversions=1))
     assert {p.reason for p in changes(made)} <= {Reason.LEARNING, Reason.PACING_AHEAD, Reason.PACING_BEHIND}
 
 
 def test_a_cost_above_the_goal_lowers_the_bid_and_one_below_raises_it():
     for cpa, reason in ((20_000, Reason.GOAL_WORSE), (500_000, Reason.GOAL_BETTER)):
-        bidding = Bidding(strategy=Strategy.TARGET_CPA, bid_micros=200_000, target_cpa_micros=cpa)
+        bidding = Bidding(strategy="target_cpa", bid_micros=200_000, target_cpa_micros=cpa)
         steps = minutes(90, spend_micros=50_000, impressions=1_000, clicks=20, conversions=1, budget=10**12)
         _, made = run(bidding, steps)
         assert reason in {p.reason for p in changes(made) if p.kind is Kind.SET_BID}, reason

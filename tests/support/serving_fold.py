@@ -9,7 +9,7 @@ from typing import Any, Final
 from msgspec import UNSET, UnsetType
 
 from schemas import topics
-from schemas.campaigns import CampaignStatus, Strategy
+from schemas.campaigns import CampaignStatus
 from schemas.control import CampaignRecord, DecisionWordRecord, OverrideRecord, decode_control
 from schemas.decisions import (
     Decision,
@@ -208,7 +208,7 @@ def _define(state: _State, record: CampaignRecord) -> None:
     state.version, state.currency, state.status = record.version, definition.currency, definition.status
     bidding = definition.bidding
     state.start_ms, state.end_ms = definition.start_ms, definition.end_ms
-    state.is_manual = bidding is None or bidding.strategy is Strategy.MANUAL
+    state.is_manual = bidding is None or bidding.strategy == "manual"
     state.defined_bid_micros = bidding.bid_micros if bidding is not None else None
 
 

@@ -1,0 +1,1 @@
+"""Bid strategies: a file each, and a line in `registry`."""
