@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from flows.corrections import ENTRY_CORRECTIONS_MAX
+from flows.logic.step import Output
 from flows.place import LogBehindError, Place
+from flows.sink import count_output
+from flows.status import StatusReporter
 from schemas.control import OrderEntry, decode_order, encode_order
-from schemas.corrections import Cause, Correction, encode_correction
+from schemas.corrections import Applied, Cause, Correction, encode_correction
 from schemas.log import Chunk, LogUnavailableError
 from schemas.topics import CORRECTIONS, ORDER
 from tests.support.memory_log import MemoryLog
@@ -234,3 +237,21 @@ def test_a_retry_s_copy_of_an_entry_may_bring_more(log: MemoryLog) -> None:
     both = [OrderEntry(offset=0, now_ms=1_000_000, corrections=some) for some in ([first], [first, second])]
     log.append(ORDER, HERE, [encode_order(entry) for entry in both])
     assert Reader(log, journals=False).read() == ["tick 1000000 {k1}", "tick 1000000 {k1 k2}"]
+
+
+def test_what_became_of_corrections_is_counted_and_told(log: MemoryLog) -> None:
+    reader = Reader(log)
+    said = Applied(
+        partition=HERE,
+        now_ms=TS_MS,
+        corrections=[correction(), correction("k2"), correction("k3")],
+        late=[1],
+        refused=[2],
+    )
+    count_output(reader.meter, Output(applied=[said], corrections_again=4))
+    reader.meter.corrected("foreign")
+    assert {how: counted(reader, "corrections", outcome=how) for how in reader.meter.corrections} == {
+        "applied": 2, "late": 1, "refused": 1, "again": 4, "foreign": 1
+    }  # fmt: skip
+    status = StatusReporter(log, reader.meter, reader.clock, 0).report()
+    assert (status.corrections, status.corrections_late, status.corrections_left) == (2, 1, 6)
