@@ -108,12 +108,13 @@ def _lines_without_a_checksum(self: Block, stored: Any) -> Any:
 
 
 MUTATIONS: Final = (
-    Mutation("the log answers before its bytes are on disk", _no_fsync),
+    Mutation("the log answers before its bytes are on disk", _no_fsync, seed=2),
     Mutation(
         "blocks are not checked when they are read",
         lambda: mock.patch.object(Block, "lines", _lines_without_a_checksum),
+        seed=1,
     ),
-    Mutation("ticks stop while the wall clock is behind", _ticks_stop_with_the_wall_clock),
+    Mutation("ticks stop while the wall clock is behind", _ticks_stop_with_the_wall_clock, seed=2),
     Mutation(
         "decisions of campaigns that are not known yet are dropped",
         lambda: mock.patch.object(Actuator, "_know_campaigns", _know_nothing),
@@ -124,24 +125,28 @@ MUTATIONS: Final = (
         lambda: mock.patch("tests.simulation.actuate.SteadyClock", lambda wall_ms, mono_s: wall_ms),
         seed=61,
     ),
-    Mutation("the store trusts the answer to an insert", lambda: mock.patch.object(verify, "must_hold", _nothing)),
-    Mutation("time zones are UTC for good", _zones_are_looked_up_once),
-    Mutation("the store commits before late windows are counted again", _commits_before_reconciling),
+    Mutation(
+        "the store trusts the answer to an insert", lambda: mock.patch.object(verify, "must_hold", _nothing), seed=2
+    ),
+    Mutation("time zones are UTC for good", _zones_are_looked_up_once, seed=33),
+    Mutation("the store commits before late windows are counted again", _commits_before_reconciling, seed=2),
     Mutation(
         "late windows are not counted again", lambda: mock.patch.object(event_feed, "late_moments", return_value=[])
     ),
     Mutation("days of a time zone stay beside the dataflow's", _days_stay_beside_the_dataflows, seed=239),
-    Mutation("requests without an answer are forgotten", lambda: mock.patch.object(Outbox, "_no_answer", _nothing)),
-    Mutation("a restart forgets duplicates", _duplicates_are_forgotten_at_a_restart),
-    Mutation("a snapshot is taken before outputs are durable", _snapshot_before_outputs_are_durable),
+    Mutation(
+        "requests without an answer are forgotten", lambda: mock.patch.object(Outbox, "_no_answer", _nothing), seed=32
+    ),
+    Mutation("a restart forgets duplicates", _duplicates_are_forgotten_at_a_restart, seed=2),
+    Mutation("a snapshot is taken before outputs are durable", _snapshot_before_outputs_are_durable, seed=2),
     Mutation(
         "a correction that comes again counts again",
         lambda: mock.patch.object(KnownIds, "new_among", lambda self, corrections: corrections),
+        seed=2,
     ),
+    Mutation("a restart forgets which corrections came", lambda: mock.patch.object(Corrections, "load"), seed=9),
     Mutation(
-        "a restart forgets which corrections came",
-        lambda: mock.patch.object(Corrections, "load"),
+        "corrections do not move budgets", lambda: mock.patch.object(Ledger, "corrected", return_value=[]), seed=20
     ),
-    Mutation("corrections do not move budgets", lambda: mock.patch.object(Ledger, "corrected", return_value=[])),
     Mutation("decisions are not written", lambda: mock.patch.object(LogSinkPartition, "_encoded", return_value=[])),
 )
