@@ -118,7 +118,7 @@ MUTATIONS: Final = (
     Mutation(
         "decisions of campaigns that are not known yet are dropped",
         lambda: mock.patch.object(Actuator, "_know_campaigns", _know_nothing),
-        seed=173,
+        seed=406,
     ),
     Mutation(
         "actuate waits by the wall clock",
