@@ -30,7 +30,7 @@ install: .make/install
 	@touch $@
 
 warm: .make/warm
-.make/warm: .make/install $(wildcard schemas/decode/*.py flows/logic/*.py)
+.make/warm: .make/install $(wildcard schemas/decode/*.py flows/logic/*.py flows/logic/*/*.py)
 	@echo "==> compiling kernels (once; kept on disk)"
 	@$(BIN)/python -m cli.warm
 	@touch $@

@@ -26,7 +26,7 @@ from bytewax.recovery import RecoveryConfig
 
 from benchmarks.event_files import START_MS
 from flows.decide import FlowSettings, build
-from flows.logic.campaign_shard import DEDUPE_IDS
+from flows.logic.campaigns.shard import DEDUPE_IDS
 from flows.logic.step import Output
 from flows.metrics import Meter
 from flows.sink import Item, count_output

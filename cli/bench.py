@@ -163,7 +163,7 @@ def latency(
     import msgspec
 
     from benchmarks.latency import measure
-    from flows.logic.campaign_shard import DEDUPE_IDS
+    from flows.logic.campaigns.shard import DEDUPE_IDS
 
     known = DEDUPE_IDS if known_ids is None else known_ids
     with tempfile.TemporaryDirectory(prefix="penstock-latency-") as folder:

@@ -72,7 +72,7 @@ def _run(
     from cli.progress import reporting
     from cli.telemetry import telemetry
     from cli.wiring import open_log
-    from flows.fence import Fence, FencedError
+    from flows.instance_lock import Fence, FencedError
     from flows.metrics import Meter
     from flows.place import LogBehindError
     from flows.process import ProcessSettings, end_with_parent, run
@@ -117,7 +117,7 @@ def _rewind(settings: Settings, process_id: int | None) -> None:
     import time
 
     from cli.wiring import open_log
-    from flows.fence import Fence, FencedError
+    from flows.instance_lock import Fence, FencedError
     from flows.store import put_aside
     from schemas.topics import EVENTS
 
@@ -153,7 +153,7 @@ def _say_ready(settings: Settings, own: ProcessSettings) -> None:
 def _supervise(settings: Settings, processes: int, words: Sequence[str]) -> int:
     from cli.watch import Watch
     from flows.cluster import supervise
-    from flows.fence import Fence, FencedError
+    from flows.instance_lock import Fence, FencedError
     from storage.run_folder import run_folder
 
     stop = threading.Event()

@@ -71,8 +71,8 @@ def reshard(
 def _stopped() -> Iterator[tuple[Settings, Path, Log]]:
     """The folder of the state and the log, while no flow works on them; errors are told in a sentence."""
     from cli.wiring import open_log
-    from flows.fence import Fence, FencedError
-    from flows.logic.reshard_windows import TooLargeError
+    from flows.instance_lock import Fence, FencedError
+    from flows.logic.campaigns.reshard_windows import TooLargeError
     from flows.place import LogBehindError
     from flows.reshard import CannotReshardError
     from flows.snapshots.framed import StateDamagedError

@@ -13,7 +13,7 @@ from bytewax.operators import KeyedStream
 from bytewax.outputs import Sink
 
 from flows.clock import Clock, Pace, SystemClock
-from flows.logic.campaign_shard import DEDUPE_IDS
+from flows.logic.campaigns.shard import DEDUPE_IDS
 from flows.metrics import Meter
 from flows.place import SourceOptions, nothing
 from flows.seed import read_seed

@@ -9,8 +9,8 @@ from math import gcd
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from flows.logic.campaign_shard import CampaignShard
-from flows.logic.reshard import reshard
+from flows.logic.campaigns.reshard import reshard
+from flows.logic.campaigns.shard import CampaignShard
 from flows.newest import newest
 from flows.place import Place, must_hold
 from flows.room import MARGIN_BYTES, free_bytes

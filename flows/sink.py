@@ -8,9 +8,9 @@ from typing import Final
 import msgspec
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
-from flows.lanes import LANE_BYTES_MAX, Lane
 from flows.logic.step import Output
 from flows.metrics import Meter
+from flows.topic_writers import LANE_BYTES_MAX, Lane
 from schemas.corrections import encode_applied
 from schemas.dead_letters import DeadLetter
 from schemas.decisions import Decision, encode_decision

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from bytewax.operators import StatefulBatchLogic
 
-from flows.logic.campaign_shard import CampaignShard
-from flows.logic.duplicates import Duplicates
+from flows.logic.campaigns.duplicates import Duplicates
+from flows.logic.campaigns.shard import CampaignShard
 from flows.logic.routing import CampaignRoutes
 from flows.logic.step import Output, Step
 from flows.metrics import Meter

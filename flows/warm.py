@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from typing import Final
 
-from flows.logic.campaign_shard import CampaignShard
+from flows.logic.campaigns.shard import CampaignShard
 from flows.logic.routing import CampaignRoutes, Homes
 from flows.logic.step import Step
 from schemas.control import CampaignRecord

@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.logic.dedupe import SeenIds
+from flows.logic.campaigns.dedupe import SeenIds
 from flows.snapshots.framed import Appender, StateDamagedError, Sync, Unnamed, framed, payloads, sync_folder
 from schemas.decode.words import SPREAD
 

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from flows.logic.duplicates import Duplicates, Memory
+from flows.logic.campaigns.duplicates import Duplicates, Memory
 from flows.snapshots.files import FOLDER as STATE
 from flows.snapshots.files import StateFiles
 from flows.snapshots.id_files import FOLDER as IDS

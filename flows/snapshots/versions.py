@@ -17,8 +17,8 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
+from flows.logic.campaigns.series_slots import OTHERS_BYTES
 from flows.logic.kept import KeptRows
-from flows.logic.series_slots import OTHERS_BYTES
 from flows.snapshots.files import SavedState, StateFiles
 from flows.snapshots.forms import TableForm
 from flows.snapshots.id_files import Part, Saved

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli.main import app
-from flows.fence import Fence
+from flows.instance_lock import Fence
 from ingest.local_log import LocalLog
 from tests.support import flow_runs
 
@@ -23,7 +23,7 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalLog:
     monkeypatch.setenv("PENSTOCK_PARTITIONS", "2")
     monkeypatch.setenv("PENSTOCK_SHARDS", "1")
     monkeypatch.setenv("PENSTOCK_DEDUPE_IDS", "4096")
-    monkeypatch.setattr("flows.fence.WAIT_S", 0.0)
+    monkeypatch.setattr("flows.instance_lock.WAIT_S", 0.0)
     return LocalLog(tmp_path / "log", partitions=2, fsync=False)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from flows.logic.dedupe import SeenIds
+from flows.logic.campaigns.dedupe import SeenIds
 from flows.snapshots import id_files
 from flows.snapshots.framed import StateDamagedError
 from flows.snapshots.id_files import IdFiles, Saved

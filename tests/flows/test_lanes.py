@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from flows.decide import never
-from flows.lanes import Lane
 from flows.logic.step import Output
 from flows.metrics import Meter
 from flows.sink import LogSink, LogSinkPartition, sink_key
+from flows.topic_writers import Lane
 from schemas.dead_letters import Reject, dead_letter
 from schemas.decisions import Decision
 from schemas.kpis import Verdicts

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from bytewax.recovery import init_db_dir
 
-from flows.fence import Fence, FencedError
+from flows.instance_lock import Fence, FencedError
 from flows.snapshots.versions import MIGRATIONS
 from flows.store import StoreMismatchError, StoreSettings, prepare
 
@@ -87,7 +87,7 @@ def test_a_store_from_before_formats_were_numbered_is_refused(tmp_path: Path) ->
 
 @pytest.fixture
 def _no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flows.fence.WAIT_S", 0.0)
+    monkeypatch.setattr("flows.instance_lock.WAIT_S", 0.0)
 
 
 @pytest.mark.usefixtures("_no_wait")

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 import pytest
 
 from flows.clock import BELIEVED_S, WrittenClock
-from flows.logic.campaign_shard import CampaignShard
+from flows.logic.campaigns.shard import CampaignShard
 from flows.logic.step import Output, Step
 from flows.metrics import Meter
 from flows.source import EventsPartition, EventsSource, Place, SourceOptions

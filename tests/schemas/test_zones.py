@@ -21,7 +21,7 @@ opened = []
 sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
 from api.openrtb.auction import Circumstances, modifier
 from bidding.forecast import hour_of_week
-from flows.logic.periods import day_bounds
+from flows.logic.budgets.periods import day_bounds
 from ingest.market import traffic_factor
 from schemas.campaigns import Campaign
 from schemas.serving import Serving, at

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from flows.lanes import Lane, _fitting
-from flows.logic.campaign_shard import CampaignShard
+from flows.logic.campaigns.shard import CampaignShard
 from flows.metrics import Meter
 from flows.sink import LogSinkPartition
 from flows.source import EventsPartition, Place, SourceOptions
 from flows.stages import CampaignStage, Kept, ShardSettings, decoder, to_campaign_shards
+from flows.topic_writers import Lane, _fitting
 from schemas.log import Log, LogUnavailableError
 from schemas.topics import EVENTS, LIVE
 from tests.simulation.clock import SimClock

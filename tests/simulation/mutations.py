@@ -11,9 +11,9 @@ from unittest import mock
 import zstandard
 
 from flows.clock import Reading, WrittenClock
-from flows.logic.corrections import Corrections, KnownIds
-from flows.logic.duplicates import Duplicates
-from flows.logic.ledger import Ledger
+from flows.logic.budgets.ledger import Ledger
+from flows.logic.campaigns.corrections import Corrections, KnownIds
+from flows.logic.campaigns.duplicates import Duplicates
 from flows.sink import LogSinkPartition
 from ingest.local_log.blocks import PLAIN, Block
 from ingest.local_log.writer import PartitionWriter

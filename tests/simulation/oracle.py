@@ -7,7 +7,7 @@ from collections import defaultdict
 from datetime import UTC, datetime
 from typing import Any
 
-from flows.logic import layout as at
+from flows.logic.windows import layout as at
 from schemas import topics
 from schemas.decisions import Decision, Pause, decode_decision, named
 from schemas.log import Chunk, Log

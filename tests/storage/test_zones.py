@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.logic.periods import day_bounds, day_from
+from flows.logic.budgets.periods import day_bounds, day_from
 from ingest.kafka_log import KafkaLog
 from ingest.kafka_topics import ensure_topics
 from schemas import topics

@@ -45,7 +45,7 @@ class FlowSpec(msgspec.Struct, kw_only=True, frozen=True):
 
 def _supervise(spec: FlowSpec) -> int:
     from flows.cluster import supervise
-    from flows.fence import Fence
+    from flows.instance_lock import Fence
 
     def command(number: int, addresses: Sequence[str]) -> list[str]:
         return msgspec.structs.replace(spec, process=number, addresses=list(addresses)).command()
@@ -57,7 +57,7 @@ def _supervise(spec: FlowSpec) -> int:
 def _run(spec: FlowSpec) -> None:
     from contextlib import nullcontext
 
-    from flows.fence import Fence
+    from flows.instance_lock import Fence
     from flows.process import ProcessSettings, end_with_parent, run
 
     is_member = spec.process is not None

@@ -7,7 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
-from flows.fence import Fence
+from flows.instance_lock import Fence
 from flows.reshard import reshard_store
 from ingest.local_log import LocalLog
 

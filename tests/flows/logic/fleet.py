@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from flows.logic.campaign_shard import CampaignShard
-from flows.logic.duplicates import Duplicates
-from flows.logic.registry import CampaignKey, Limits
-from flows.logic.reshard import reshard
+from flows.logic.campaigns.duplicates import Duplicates
+from flows.logic.campaigns.registry import CampaignKey, Limits
+from flows.logic.campaigns.reshard import reshard
+from flows.logic.campaigns.shard import CampaignShard
 from flows.logic.routing import CampaignRoutes
 from flows.logic.step import Output, Step
 from schemas.batch import EventBatch, SeriesKey

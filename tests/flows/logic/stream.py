@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from flows.logic.campaign_shard import CampaignShard
-from flows.logic.duplicates import Duplicates
-from flows.logic.registry import Limits
+from flows.logic.campaigns.duplicates import Duplicates
+from flows.logic.campaigns.registry import Limits
+from flows.logic.campaigns.shard import CampaignShard
 from flows.logic.routing import CampaignRoutes
 from flows.logic.step import Output, Step
 from schemas.batch import EventBatch, SeriesKey

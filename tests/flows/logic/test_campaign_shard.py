@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flows.logic.registry import CampaignKey
+from flows.logic.campaigns.registry import CampaignKey
 from schemas.decisions import encode_decision
 from tests.flows.logic.reference import Reference
 from tests.flows.logic.stream import Ev, Flow, Item, Tick, definition, rows_of, steps_of

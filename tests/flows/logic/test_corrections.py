@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.logic.corrections import KnownIds
-from flows.logic.registry import CampaignKey
+from flows.logic.campaigns.corrections import KnownIds
+from flows.logic.campaigns.registry import CampaignKey
 from schemas.corrections import Applied, Cause, Correction, Grain
 from schemas.decisions import Decision
 from tests.flows.logic.stream import CLICK, Ev, Flow, Item, Tick, definition, override, rows_of, steps_of

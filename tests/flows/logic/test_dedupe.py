@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from flows.logic.dedupe import SeenIds
+from flows.logic.campaigns.dedupe import SeenIds
 
 Calls = list[list[tuple[int, int]]]
 

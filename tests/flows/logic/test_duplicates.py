@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.logic.duplicates import ORGANISATIONS_MAX, Duplicates
+from flows.logic.campaigns.duplicates import ORGANISATIONS_MAX, Duplicates
 from flows.logic.routing import CampaignRoutes, Homes, campaign_shard_of
 from flows.logic.step import Step
 from schemas.batch import EventBatch

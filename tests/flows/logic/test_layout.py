@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flows.logic import layout as at
-from flows.logic.arrays import Arrays
-from flows.logic.bare import unowned_state
-from flows.logic.layout import Int, State
+from flows.logic.windows import layout as at
+from flows.logic.windows.arrays import Arrays
+from flows.logic.windows.layout import Int, State
+from flows.logic.windows.unowned import unowned_state
 from schemas.decode.kernel import kernel
 
 ROWS = {

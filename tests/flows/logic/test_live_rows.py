@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flows.logic.live_rows import ROWS_MAX, LivePace
+from flows.logic.output.live_rows import ROWS_MAX, LivePace
 from flows.logic.step import Step
 from schemas.kpis import ROLLING_MS
 from schemas.live import CampaignLive

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.logic.periods import day_bounds, day_from, week_bounds, week_from
+from flows.logic.budgets.periods import day_bounds, day_from, week_bounds, week_from
 from schemas.events import TS_MS_MAX, TS_MS_MIN
 from schemas.zones import zone_of
 

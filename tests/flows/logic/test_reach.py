@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flows.logic.campaign_shard import CampaignShard
-from flows.logic.live_rows import live_rows
+from flows.logic.campaigns.shard import CampaignShard
+from flows.logic.output.live_rows import live_rows
 from flows.logic.step import Step
 from schemas.batch import EventBatch
 from schemas.kpis import KpiBatch

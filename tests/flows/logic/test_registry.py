@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flows.logic.registry import OTHER, CampaignKey, Limits, Registry
-from flows.logic.series_index import IndexArrays
+from flows.logic.campaigns.registry import OTHER, CampaignKey, Limits, Registry
+from flows.logic.campaigns.series_index import IndexArrays
 from flows.logic.step import Step
 from schemas.batch import EventBatch
 from schemas.decode import SeriesTable

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flows.logic import registry as registry_module
-from flows.logic.registry import GUARANTEED_PART, OTHER, CampaignKey, Limits, Registry
-from flows.logic.text_codes import coded
+from flows.logic.campaigns import registry as registry_module
+from flows.logic.campaigns.registry import GUARANTEED_PART, OTHER, CampaignKey, Limits, Registry
+from flows.logic.output.text_codes import coded
 from schemas.batch import EventBatch, SeriesColumns, SeriesKey
 from schemas.decode import SeriesTable
 from tests.support.series import series_of

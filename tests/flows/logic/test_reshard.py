@@ -7,14 +7,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flows.logic import layout as at
-from flows.logic.arrays import Arrays
-from flows.logic.campaign_shard import CampaignShard
-from flows.logic.duplicates import ORGANISATIONS_MAX
-from flows.logic.registry import OTHER, CampaignKey, Limits
-from flows.logic.reshard_windows import TooLargeError
+from flows.logic.campaigns.duplicates import ORGANISATIONS_MAX
+from flows.logic.campaigns.registry import OTHER, CampaignKey, Limits
+from flows.logic.campaigns.reshard_windows import TooLargeError
+from flows.logic.campaigns.shard import CampaignShard
 from flows.logic.routing import campaign_shard_of
 from flows.logic.step import Step
+from flows.logic.windows import layout as at
+from flows.logic.windows.arrays import Arrays
 from flows.snapshots.parts import taken_apart
 from schemas.batch import SeriesKey
 from schemas.topics import partition_of
@@ -179,7 +179,7 @@ def marks(shard: CampaignShard) -> list[tuple[CampaignKey, int]]:
 
 
 def test_a_shard_that_would_not_fit_is_refused_with_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flows.logic.reshard_windows.BLOCKS_MAX", 20)
+    monkeypatch.setattr("flows.logic.campaigns.reshard_windows.BLOCKS_MAX", 20)
     fleet = Fleet(3)
     fed(fleet, [event(k, f"c{k}", actor=k) for k in range(40)])
     with pytest.raises(TooLargeError, match="take more shards"):

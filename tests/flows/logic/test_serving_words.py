@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from flows.logic.serving_words import REPEAT_MS, STEP_PART, WORDS_MAX
+from flows.logic.output.serving import REPEAT_MS, STEP_PART, WORDS_MAX
 from flows.logic.step import Step
 from schemas import topics
 from schemas.control import encode_control

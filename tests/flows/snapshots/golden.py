@@ -13,9 +13,9 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from flows.logic.bidding_stage import BiddingState
-from flows.logic.ledger import KeptStanding
-from flows.logic.registry import CampaignKey
+from flows.logic.bidding.stage import BiddingState
+from flows.logic.budgets.ledger import KeptStanding
+from flows.logic.campaigns.registry import CampaignKey
 from flows.place import Place
 from flows.snapshots.forms import TableForm
 from flows.snapshots.id_files import Saved

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
-from flows.logic.campaign_shard import CampaignShard
-from flows.logic.registry import Limits
+from flows.logic.campaigns.registry import Limits
+from flows.logic.campaigns.shard import CampaignShard
 from flows.logic.step import Output, Step
 from flows.snapshots.versions import VERSION
 from schemas.control import CampaignRecord, OverrideRecord

@@ -10,10 +10,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from flows.logic.campaign_shard import CampaignShard
-from flows.logic.duplicates import Duplicates
+from flows.logic.campaigns.duplicates import Duplicates
+from flows.logic.campaigns.shard import CampaignShard
 from flows.logic.kept import fitted
-from flows.logic.layout import CAMPAIGN
+from flows.logic.windows.layout import CAMPAIGN
 from flows.snapshots.shard import ShardFiles
 from flows.snapshots.versions import MIGRATIONS, VERSION, State, UnknownVersionError, read, write
 from tests.flows.snapshots.golden import FOLDER, form, form_file

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.logic.layout import Int
-from flows.logic.series_slots import copy_text
+from flows.logic.campaigns.series_slots import copy_text
+from flows.logic.windows.layout import Int
 from schemas.batch import TEXT_PADDING
 from schemas.decode.kernel import kernel
 from schemas.decode.memory import store

@@ -10,8 +10,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.logic.bare import inlined
-from flows.logic.layout import Hash, Int
+from flows.logic.windows.layout import Hash, Int
+from flows.logic.windows.unowned import inlined
 from schemas.decode.dictionary import hash_series
 from schemas.decode.kernel import kernel
 from schemas.decode.memory import load, store

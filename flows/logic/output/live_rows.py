@@ -8,11 +8,11 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.logic.arrays import Arrays
-from flows.logic.budgets import budget_states
-from flows.logic.harvest import LiveNumbers, measure_live
-from flows.logic.ledger import Ledger
-from flows.logic.registry import Registry
+from flows.logic.budgets.kinds import budget_states
+from flows.logic.budgets.ledger import Ledger
+from flows.logic.campaigns.registry import Registry
+from flows.logic.windows.arrays import Arrays
+from flows.logic.windows.emission import LiveNumbers, measure_live
 from schemas.decisions import Reason
 from schemas.kpis import ROLLING_MS, Counters
 from schemas.live import CampaignLive
@@ -60,7 +60,7 @@ class LivePace:
 
 
 class _Numbers(NamedTuple):
-    """A row of `harvest.MEASURE` in Python."""
+    """A row of `emission.MEASURE` in Python."""
 
     impressions: int
     clicks: int
@@ -86,7 +86,7 @@ class _Numbers(NamedTuple):
 
 
 class _LiveRow(NamedTuple):
-    """A row of each of `harvest.LiveNumbers`."""
+    """A row of each of `emission.LiveNumbers`."""
 
     today: _Numbers
     total: _Numbers

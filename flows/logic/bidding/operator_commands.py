@@ -9,10 +9,10 @@ from msgspec import UNSET
 
 from bidding.guard import Breaker
 from bidding.strategies.registry import strategy_of
-from flows.logic.budgets import DAY, TOTAL
-from flows.logic.ledger import Ledger
-from flows.logic.registry import Registry
-from flows.logic.steering import BiddingState, Made
+from flows.logic.bidding.state import BiddingState, Made
+from flows.logic.budgets.kinds import DAY, TOTAL
+from flows.logic.budgets.ledger import Ledger
+from flows.logic.campaigns.registry import Registry
 from schemas.campaigns import Bidding
 from schemas.control import DecisionWordRecord, OverrideRecord
 from schemas.decision_parts import BidChange, BudgetChange, Change, ControllerInputs, Inputs, Undo

@@ -22,7 +22,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.logic.bare import fetch
+from flows.logic.windows.unowned import fetch
 from schemas.decode.kernel import inlined, kernel
 from schemas.decode.memory import get_word, put_word
 from schemas.decode.words import SPREAD

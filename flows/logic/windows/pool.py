@@ -4,9 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from flows.logic.bare import inlined
-from flows.logic.layout import DAY, FREE, HOUR, HOUR_MS, MINUTE, MINUTE_MS, SERIES, TEN, TEN_MS, TOTAL, Int, State
-from flows.logic.reach import drop_sketch
+from flows.logic.windows.layout import (
+    DAY,
+    FREE,
+    HOUR,
+    HOUR_MS,
+    MINUTE,
+    MINUTE_MS,
+    SERIES,
+    TEN,
+    TEN_MS,
+    TOTAL,
+    Int,
+    State,
+)
+from flows.logic.windows.reach import drop_sketch
+from flows.logic.windows.unowned import inlined
 from schemas.decode.kernel import kernel
 
 

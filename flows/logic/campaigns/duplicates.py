@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.logic.dedupe import Fingerprints, SeenIds
+from flows.logic.campaigns.dedupe import Fingerprints, SeenIds
 from flows.logic.routing import Homes
 from schemas.batch import EventBatch, SeriesColumns
 from schemas.decode.words import SPREAD

@@ -19,8 +19,8 @@ import numpy as np
 from numba.cpython.unsafe.numbers import trailing_zeros
 from numpy.typing import NDArray
 
-from flows.logic.bare import inlined
-from flows.logic.layout import Hash, Header, Int, Records, WindowMeta
+from flows.logic.windows.layout import Hash, Header, Int, Records, WindowMeta
+from flows.logic.windows.unowned import inlined
 from schemas.decode.kernel import kernel
 
 SMALL: Final = 256

@@ -8,9 +8,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.logic import layout as at
-from flows.logic.arrays import Arrays
-from flows.logic.reach import DENSE_SMALL, LARGE, SMALL, drop_sketch, merge_up
+from flows.logic.windows import layout as at
+from flows.logic.windows.arrays import Arrays
+from flows.logic.windows.reach import DENSE_SMALL, LARGE, SMALL, drop_sketch, merge_up
 from schemas.batch import runs
 
 # A handle of a sketch holds the number of its block in 27 bits.

@@ -7,9 +7,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.logic.bare import inlined, unowned, unowned_state
-from flows.logic.cells import bounds_of, release_window
-from flows.logic.layout import (
+from flows.logic.windows.layout import (
     DAY,
     HOUR,
     HOUR_MS,
@@ -23,7 +21,9 @@ from flows.logic.layout import (
     Int,
     State,
 )
-from flows.logic.reach import LARGE, RANKS, SMALL, distinct, distinct_of, merge_into
+from flows.logic.windows.pool import bounds_of, release_window
+from flows.logic.windows.reach import LARGE, RANKS, SMALL, distinct, distinct_of, merge_into
+from flows.logic.windows.unowned import inlined, unowned, unowned_state
 from schemas.decode.kernel import kernel
 
 # A campaign's closed windows that rolling windows still add up stay this long behind the watermark.

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from flows.logic import layout as at
+from flows.logic.windows import layout as at
 from schemas.decisions import Reason
 from schemas.live import BudgetState
 

@@ -9,12 +9,12 @@ import numpy as np
 from bidding.portfolio import Member, Move, Reallocation, reallocate
 from bidding.proposal import Proposal
 from bidding.segments import Seen, bid_modifiers
-from flows.logic import layout as at
-from flows.logic.arrays import Arrays
-from flows.logic.budgets import DAY
-from flows.logic.registry import OTHER, Registry
-from flows.logic.steering import BiddingState, same_change
-from flows.logic.text_codes import coded
+from flows.logic.bidding.state import BiddingState, same_change
+from flows.logic.budgets.kinds import DAY
+from flows.logic.campaigns.registry import OTHER, Registry
+from flows.logic.output.text_codes import coded
+from flows.logic.windows import layout as at
+from flows.logic.windows.arrays import Arrays
 from schemas.decision_parts import BudgetChange, Effect, ModifiersChange, PortfolioInputs, SegmentInputs
 from schemas.decisions import Kind, Reason
 

@@ -9,14 +9,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.logic import layout as at
-from flows.logic.arrays import Arrays
-from flows.logic.bidding_stage import BiddingStage
-from flows.logic.dedupe import Fingerprints, SeenIds
-from flows.logic.fold import APPLIED, CHANGE, LATE, NO_ROOM, REFUSED, Revisions, fold
-from flows.logic.ledger import Cause, Ledger
-from flows.logic.registry import CampaignKey, Registry
+from flows.logic.bidding.stage import BiddingStage
+from flows.logic.budgets.ledger import Cause, Ledger
+from flows.logic.campaigns.dedupe import Fingerprints, SeenIds
+from flows.logic.campaigns.fold import APPLIED, CHANGE, LATE, NO_ROOM, REFUSED, Revisions, fold
+from flows.logic.campaigns.registry import CampaignKey, Registry
 from flows.logic.step import Output, Step
+from flows.logic.windows import layout as at
+from flows.logic.windows.arrays import Arrays
 from schemas.corrections import Applied, Correction, Grain
 from schemas.decode import decode_chunk
 from schemas.decode.words import SPREAD
@@ -71,7 +71,7 @@ class Corrections:
     def __init__(
         self, arrays: Arrays, registry: Registry, ledger: Ledger, bidding: BiddingStage, spread: int = int(SPREAD)
     ) -> None:
-        """`spread` has no influence on what is known: see `flows.logic.dedupe`."""
+        """`spread` has no influence on what is known: see `flows.logic.campaigns.dedupe`."""
         self._arrays = arrays
         self._registry = registry
         self._ledger = ledger

@@ -10,9 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from flows.logic.bare import inlined, prefetch, unowned_rows, unowned_state
-from flows.logic.cells import bounds_of, chain_of, window_of
-from flows.logic.layout import (
+from flows.logic.windows.layout import (
     AHEAD_MS,
     BLOCKS_A_ROW,
     CLOCKLESS_MS,
@@ -31,7 +29,9 @@ from flows.logic.layout import (
     Rows,
     State,
 )
-from flows.logic.reach import LARGE, SMALL, add_actor, merge_up, spread
+from flows.logic.windows.pool import bounds_of, chain_of, window_of
+from flows.logic.windows.reach import LARGE, SMALL, add_actor, merge_up, spread
+from flows.logic.windows.unowned import inlined, prefetch, unowned_rows, unowned_state
 from schemas.decode.kernel import kernel
 from schemas.events import EventType
 

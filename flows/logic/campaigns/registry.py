@@ -8,11 +8,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.logic import series_slots as at
+from flows.logic.campaigns import series_slots as at
+from flows.logic.campaigns.series_free import forget, free_series, put_campaign, remove_campaign
+from flows.logic.campaigns.series_index import IndexArrays, longer
+from flows.logic.campaigns.series_slots import OTHER, Bounds, Given, Seen
 from flows.logic.kept import KeptRows
-from flows.logic.series_free import forget, free_series, put_campaign, remove_campaign
-from flows.logic.series_index import IndexArrays, longer
-from flows.logic.series_slots import OTHER, Bounds, Given, Seen
 from schemas.batch import EventBatch, SeriesColumns, SeriesKey
 from schemas.decode import campaign_hash
 from schemas.decode.words import SPREAD
@@ -98,7 +98,7 @@ class Slots(Generic[K]):
 class Registry:
     """Slots of campaigns and series; the state arrays have one row a slot.
 
-    Campaigns are Python's: few are new. Series are kernels': see `flows.logic.series_slots`.
+    Campaigns are Python's: few are new. Series are kernels': see `flows.logic.campaigns.series_slots`.
     """
 
     def __init__(self, limits: Limits, spread: int = int(SPREAD)) -> None:

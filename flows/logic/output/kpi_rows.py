@@ -7,11 +7,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.logic.fold import Revisions
-from flows.logic.harvest import Measured, measure
-from flows.logic.layout import DAY, HOUR, SERIES, Records, State, WindowMeta, columns
-from flows.logic.registry import Registry
-from flows.logic.text_codes import coded
+from flows.logic.campaigns.fold import Revisions
+from flows.logic.campaigns.registry import Registry
+from flows.logic.output.text_codes import coded
+from flows.logic.windows.emission import Measured, measure
+from flows.logic.windows.layout import DAY, HOUR, SERIES, Records, State, WindowMeta, columns
 from schemas.decode.kernel import kernel
 from schemas.kpis import KpiBatch, Owners, Packed
 
@@ -94,7 +94,7 @@ def _batch(
     closed: NDArray[np.uint8],
     known: NDArray[np.int32],
 ) -> KpiBatch:
-    # Kinds of windows are numbered as LEVELS and WINDOWS are: see `flows.logic.layout`.
+    # Kinds of windows are numbered as LEVELS and WINDOWS are: see `flows.logic.windows.layout`.
     kinds = columns(state.meta)["kind"][windows]
     code, owners = np.empty(len(windows), np.int32), np.empty(len(windows), np.int32)
     series_first = len(state.camp)

@@ -15,15 +15,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.logic import layout as at
-from flows.logic import series_slots
-from flows.logic.campaign_shard import CampaignShard
-from flows.logic.duplicates import Duplicates
+from flows.logic.campaigns import series_slots
+from flows.logic.campaigns.duplicates import Duplicates
+from flows.logic.campaigns.registry import CampaignKey, Limits
+from flows.logic.campaigns.reshard_ids import Sources, join_correction_ids, join_ids
+from flows.logic.campaigns.reshard_windows import MadeArrays, Moved, Owners, arrays_of
+from flows.logic.campaigns.shard import CampaignShard
 from flows.logic.kept import KeptRows
-from flows.logic.registry import CampaignKey, Limits
-from flows.logic.reshard_ids import Sources, join_correction_ids, join_ids
-from flows.logic.reshard_windows import MadeArrays, Moved, Owners, arrays_of
 from flows.logic.routing import campaign_shard_of
+from flows.logic.windows import layout as at
 from schemas.batch import SERIES, SeriesKey, runs
 from schemas.topics import partition_of
 

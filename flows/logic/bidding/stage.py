@@ -19,14 +19,8 @@ from bidding.in_flight import reserved_micros
 from bidding.learn import Rules, first_state
 from bidding.observation import Observation
 from bidding.proposal import Proposal, as_decision
-from flows.logic import layout as at
-from flows.logic.arrays import Arrays
-from flows.logic.budgets import BUDGETS, budget_states
-from flows.logic.kept import KeptRows
-from flows.logic.ledger import Cause, Ledger
-from flows.logic.people import Words
-from flows.logic.registry import Registry
-from flows.logic.slow_beat import (
+from flows.logic.bidding.operator_commands import Words
+from flows.logic.bidding.periodic import (
     BEAT_MS,
     Segments,
     follow_day,
@@ -34,7 +28,13 @@ from flows.logic.slow_beat import (
     portfolio_proposals,
     segments_of_day,
 )
-from flows.logic.steering import BiddingState, Counted
+from flows.logic.bidding.state import BiddingState, Counted
+from flows.logic.budgets.kinds import BUDGETS, budget_states
+from flows.logic.budgets.ledger import Cause, Ledger
+from flows.logic.campaigns.registry import Registry
+from flows.logic.kept import KeptRows
+from flows.logic.windows import layout as at
+from flows.logic.windows.arrays import Arrays
 from schemas.campaigns import Campaign
 from schemas.control import DecisionWordRecord, OverrideRecord
 from schemas.decisions import Decision, Kind, Mode, SetBid

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidding.strategies.registry import strategy_of
-from flows.logic import layout as at
-from flows.logic.arrays import Arrays
-from flows.logic.bidding_stage import BiddingStage
-from flows.logic.budgets import BUDGETS
-from flows.logic.ledger import Ledger
-from flows.logic.registry import Registry
+from flows.logic.bidding.stage import BiddingStage
+from flows.logic.budgets.kinds import BUDGETS
+from flows.logic.budgets.ledger import Ledger
+from flows.logic.campaigns.registry import Registry
+from flows.logic.windows import layout as at
+from flows.logic.windows.arrays import Arrays
 from schemas.campaigns import Bidding, Campaign
 from schemas.decisions import SEQUENCE_BITS, Mode, Reason, next_sequence
 from schemas.serving import Serving, encode_serving

@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.logic.bare import inlined
-from flows.logic.layout import Hash, Int
-from flows.logic.series_slots import (
+from flows.logic.campaigns.series_slots import (
     FREE,
     OTHERS_BYTES,
     SERIES_END,
@@ -24,6 +22,8 @@ from flows.logic.series_slots import (
     copy_text,
     place_in,
 )
+from flows.logic.windows.layout import Hash, Int
+from flows.logic.windows.unowned import inlined
 from schemas.decode.kernel import kernel
 
 

@@ -12,12 +12,12 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from flows.logic import layout as at
-from flows.logic.arrays import Arrays
-from flows.logic.budgets import BUDGETS, Budget
+from flows.logic.budgets.kinds import BUDGETS, Budget
+from flows.logic.budgets.periods import day_bounds, day_from, week_bounds, week_from
+from flows.logic.campaigns.registry import Registry
 from flows.logic.kept import KeptRows
-from flows.logic.periods import day_bounds, day_from, week_bounds, week_from
-from flows.logic.registry import Registry
+from flows.logic.windows import layout as at
+from flows.logic.windows.arrays import Arrays
 from schemas.campaigns import Campaign, CampaignStatus
 from schemas.control import CampaignRecord, OverrideRecord
 from schemas.decision_parts import LedgerInputs, StateChange, Undo

@@ -8,19 +8,19 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.logic import absorb
-from flows.logic import layout as at
-from flows.logic.arrays import Arrays
-from flows.logic.bidding_stage import BiddingStage
-from flows.logic.corrections import Corrections
-from flows.logic.duplicates import Duplicates
-from flows.logic.harvest import release_windows, select_windows
-from flows.logic.kpi_rows import due_kinds, kpi_batches
-from flows.logic.ledger import Cause, Ledger
-from flows.logic.live_rows import DECIDED_MAX, REFRESH_TICKS, LivePace, live_rows
-from flows.logic.registry import CampaignKey, Limits, Registry
-from flows.logic.serving_words import ServingWords
+from flows.logic.bidding.stage import BiddingStage
+from flows.logic.budgets.ledger import Cause, Ledger
+from flows.logic.campaigns.corrections import Corrections
+from flows.logic.campaigns.duplicates import Duplicates
+from flows.logic.campaigns.registry import CampaignKey, Limits, Registry
+from flows.logic.output.kpi_rows import due_kinds, kpi_batches
+from flows.logic.output.live_rows import DECIDED_MAX, REFRESH_TICKS, LivePace, live_rows
+from flows.logic.output.serving import ServingWords
 from flows.logic.step import Output, Step
+from flows.logic.windows import aggregation
+from flows.logic.windows import layout as at
+from flows.logic.windows.arrays import Arrays
+from flows.logic.windows.emission import release_windows, select_windows
 from schemas.control import CampaignRecord, ControlRecord, DecisionWordRecord
 from schemas.decisions import Decision, next_sequence
 from schemas.kpis import KpiBatch, Verdicts
@@ -174,8 +174,8 @@ class CampaignShard:
         self.arrays.header["late"] = 0
         row = 0
         while row < len(batch):
-            row, stop = absorb.aggregate(self.arrays.state, rows, row, span.now_ms)
-            if stop == absorb.DONE:
+            row, stop = aggregation.aggregate(self.arrays.state, rows, row, span.now_ms)
+            if stop == aggregation.DONE:
                 break
             self._stopped(stop, span, rows, row, output)
         late: list[int] = rows.late[: self.arrays.header["late"]].tolist()
@@ -183,19 +183,19 @@ class CampaignShard:
 
     def _stopped(self, stop: int, span: Step, rows: at.Rows, row: int, output: Output) -> None:
         """Do what the kernel cannot: `row` is the next row, for BUDGET the one behind the event that reached it."""
-        if stop == absorb.ROOM:
+        if stop == aggregation.ROOM:
             self.arrays.make_room()
             return
-        event = row - 1 if stop == absorb.BUDGET else row
+        event = row - 1 if stop == aggregation.BUDGET else row
         ts_ms = int(rows.ts_ms[event])
         slot = int(at.columns(self.arrays.state.series)["campaign"][rows.slot[event]])
         cause = Cause(ts_ms, f"{EVENTS}/{span.partition}@{rows.position[event]}")
-        if stop == absorb.BUDGET:
+        if stop == aggregation.BUDGET:
             output.decisions += self.bidding.note(slot, self.ledger.budget_reached(slot, cause))
         else:
-            if stop == absorb.FIRST:
+            if stop == aggregation.FIRST:
                 self.arrays.campaign(slot)["seen"] = 1
-                self.ledger.begin(slot, absorb.watermark_of(ts_ms, span.now_ms))
+                self.ledger.begin(slot, aggregation.watermark_of(ts_ms, span.now_ms))
                 self.bidding.began(slot)
             output.decisions += self.bidding.note(slot, self.ledger.rollover(slot, cause))
         output.serving += self.words.say([slot], span.now_ms)

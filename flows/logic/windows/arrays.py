@@ -7,11 +7,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.logic import layout as at
-from flows.logic.absorb import flush, merge_series_reach
-from flows.logic.cells import release_window, take_window
 from flows.logic.kept import fitted
-from flows.logic.layout import State
+from flows.logic.windows import layout as at
+from flows.logic.windows.aggregation import flush, merge_series_reach
+from flows.logic.windows.layout import State
+from flows.logic.windows.pool import release_window, take_window
 
 # Groups between two flushes; 64 bytes each.
 GROUPS_MAX: Final = 32_768

@@ -14,9 +14,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from flows.logic.dedupe import Fingerprints, SeenIds
-from flows.logic.duplicates import ORGANISATIONS_MAX, Duplicates, Memory
-from flows.logic.registry import OTHER
+from flows.logic.campaigns.dedupe import Fingerprints, SeenIds
+from flows.logic.campaigns.duplicates import ORGANISATIONS_MAX, Duplicates, Memory
+from flows.logic.campaigns.registry import OTHER
 
 # The last number is that of all later organisations together, in memories of corrections, too.
 _OWN_MAX: Final = ORGANISATIONS_MAX - 1

@@ -7,9 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.logic.bare import inlined, unowned, unowned_state
-from flows.logic.cells import bounds_of, chain_of, window_of
-from flows.logic.layout import (
+from flows.logic.windows.layout import (
     DAY,
     FREE,
     LATENESS_MS,
@@ -20,6 +18,8 @@ from flows.logic.layout import (
     Records,
     State,
 )
+from flows.logic.windows.pool import bounds_of, chain_of, window_of
+from flows.logic.windows.unowned import inlined, unowned, unowned_state
 from schemas.decode.kernel import kernel
 
 # What became of a correction; NO_ROOM: nothing yet, the arrays are to grow first.

@@ -7,10 +7,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.logic import series_slots as at
+from flows.logic.campaigns import series_slots as at
+from flows.logic.campaigns.series_free import compact, put_slots
+from flows.logic.campaigns.series_slots import Index
 from flows.logic.kept import fitted
-from flows.logic.series_free import compact, put_slots
-from flows.logic.series_slots import Index
 from schemas.batch import DIMENSIONS, SERIES, TEXT_PADDING, lengths_of
 
 _ROWS_MIN: Final = 64

@@ -15,7 +15,7 @@ from numba.core import cgutils
 from numba.core.cgutils import ir
 from numba.extending import intrinsic
 
-from flows.logic.layout import Rows, State
+from flows.logic.windows.layout import Rows, State
 from schemas.decode.kernel import kernel
 
 P = ParamSpec("P")

@@ -1,0 +1,1 @@
+"""Bidding in the dataflow: controllers' state, operators' commands, periodic optimisation."""

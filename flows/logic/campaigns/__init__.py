@@ -1,0 +1,1 @@
+"""Campaigns of a shard: which events are new, who they are of, and all that is kept of each campaign."""

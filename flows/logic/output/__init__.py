@@ -1,0 +1,1 @@
+"""What a shard says: KPI windows, live rows, serving state."""
