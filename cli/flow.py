@@ -72,7 +72,7 @@ def _run(
     from cli.progress import reporting
     from cli.telemetry import telemetry
     from cli.wiring import open_log
-    from flows.instance_lock import Fence, FencedError
+    from flows.instance_lock import InstanceLock, InstanceLockedError
     from flows.metrics import Meter
     from flows.place import LogBehindError
     from flows.process import ProcessSettings, end_with_parent, run
@@ -99,14 +99,14 @@ def _run(
     )
     try:
         # The supervisor of this child holds the lock, and the child with it.
-        with nullcontext() if child else Fence(settings.data_dir, process_id):
+        with nullcontext() if child else InstanceLock(settings.data_dir, process_id):
             name, progress, log = "flow" if process_id is None else f"flow-{process_id}", Progress(), open_log(settings)
             meter = Meter(progress.loop("dataflow"))
             told = telemetry(name, settings, [meter.registry])
             with told, reporting(settings.data_dir, name, progress) as reporter:
                 reporter.tell_on(log)
                 run(log, own, ready=lambda: _say_ready(settings, own), progress=progress, meter=meter)
-    except (FencedError, StoreMismatchError, LogBehindError, StateDamagedError) as error:
+    except (InstanceLockedError, StoreMismatchError, LogBehindError, StateDamagedError) as error:
         refuse("flow", settings, error)
         raise typer.Exit(2) from None
     say("flow", settings, f"stopped after {meter.lines} events and {meter.decisions} decisions")
@@ -117,15 +117,15 @@ def _rewind(settings: Settings, process_id: int | None) -> None:
     import time
 
     from cli.wiring import open_log
-    from flows.instance_lock import Fence, FencedError
+    from flows.instance_lock import InstanceLock, InstanceLockedError
     from flows.store import put_aside
     from schemas.topics import EVENTS
 
     folder = settings.data_dir / ("recovery" if process_id is None else f"recovery-{process_id}")
     try:
-        with Fence(settings.data_dir, process_id):
+        with InstanceLock(settings.data_dir, process_id):
             aside = put_aside(folder, time.time_ns() // 1_000_000)
-    except FencedError as error:
+    except InstanceLockedError as error:
         refuse("flow", settings, error)
         raise typer.Exit(2) from None
     if aside is None:
@@ -153,7 +153,7 @@ def _say_ready(settings: Settings, own: ProcessSettings) -> None:
 def _supervise(settings: Settings, processes: int, words: Sequence[str]) -> int:
     from cli.watch import Watch
     from flows.cluster import supervise
-    from flows.instance_lock import Fence, FencedError
+    from flows.instance_lock import InstanceLock, InstanceLockedError
     from storage.run_folder import run_folder
 
     stop = threading.Event()
@@ -172,8 +172,8 @@ def _supervise(settings: Settings, processes: int, words: Sequence[str]) -> int:
         return watch.must_restart(f"flow-{number}", pid)
 
     try:
-        with Fence(settings.data_dir) as fence:
-            return supervise(command, processes, stop=stop, held=fence.inheritable(), stuck=stuck)
-    except FencedError as error:
+        with InstanceLock(settings.data_dir) as lock:
+            return supervise(command, processes, stop=stop, held=lock.inheritable(), stuck=stuck)
+    except InstanceLockedError as error:
         refuse("flow", settings, error)
         return 2

@@ -71,7 +71,7 @@ def reshard(
 def _stopped() -> Iterator[tuple[Settings, Path, Log]]:
     """The folder of the state and the log, while no flow works on them; errors are told in a sentence."""
     from cli.wiring import open_log
-    from flows.instance_lock import Fence, FencedError
+    from flows.instance_lock import InstanceLock, InstanceLockedError
     from flows.logic.campaigns.reshard_windows import TooLargeError
     from flows.place import LogBehindError
     from flows.reshard import CannotReshardError
@@ -82,14 +82,14 @@ def _stopped() -> Iterator[tuple[Settings, Path, Log]]:
 
     settings = Settings()
     try:
-        with Fence(settings.data_dir):
+        with InstanceLock(settings.data_dir):
             log = open_log(settings)
             try:
                 yield settings, settings.data_dir / "recovery", log
             finally:
                 log.close()
     except (
-        FencedError, TooLargeError, LogBehindError, CannotReshardError, StateDamagedError, UnknownVersionError,
+        InstanceLockedError, TooLargeError, LogBehindError, CannotReshardError, StateDamagedError, UnknownVersionError,
         StoreMismatchError, LogUnavailableError, OSError, ValueError,
     ) as error:  # fmt: skip
         refuse("state", settings, error)

@@ -15,11 +15,11 @@ WAIT_S: Final = 15.0
 _LOOK_S: Final = 0.05
 
 
-class FencedError(Exception):
+class InstanceLockedError(Exception):
     """Another flow works on the folder."""
 
 
-class Fence:
+class InstanceLock:
     """Held while a flow works on `data_dir`. The kernel gives it up when the last process that has it open ends, so
     a flow that was killed never blocks the next one, and one whose parent was killed still does.
 
@@ -57,7 +57,7 @@ class Fence:
         if not _taken(file, kind):
             holder = os.pread(file, 32, 0).decode("ascii", "replace").strip() or "unknown"
             self.__exit__(None, None, None)
-            raise FencedError(
+            raise InstanceLockedError(
                 f"another flow (process {holder}) already works on {self._data_dir}; end it first, or give this one "
                 "another PENSTOCK_DATA_DIR"
             )

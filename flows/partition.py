@@ -30,7 +30,7 @@ GROUP: Final = "flow"
 # A tick at least this often while the partition follows the clock.
 TICK_MS: Final = 1_000
 # Just over the least time between two live reports of the logic.
-NUDGE_S: Final = 0.05
+FLUSH_S: Final = 0.05
 # Bytewax is to call at once, always: it would wait by the wall clock, and for an hour when that is set back by one.
 _AT_ONCE: Final = datetime(2000, 1, 1, tzinfo=UTC)
 # Waits after the log was away, doubling.
@@ -172,7 +172,7 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
         self._control = ControlReader(log, partition, self._partitions, self._place.control)
         own = self._place.corrections
         self._corrections = CorrectionsReader(log, partition, self._partitions, own, self._meter)
-        self._nudge_due_s: float | None = None
+        self._flush_due_s: float | None = None
         # Whether this run has made an entry, and whether the next one takes all of `control`, as the first one does.
         self._is_live = False
         self._takes_all = True
@@ -198,17 +198,17 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
         before = acted if self._place.events < acted else None
         span = self._span(before if entry is None else entry.offset)
         if span is not None:
-            self._nudge_due_s = self._clock.mono_s() + NUDGE_S
+            self._flush_due_s = self._clock.mono_s() + FLUSH_S
             return [span]
         if self._is_done(entry):
             raise StopIteration
-        return self._nudge()
+        return self._flush()
 
-    def _nudge(self) -> list[Item]:
+    def _flush(self) -> list[Item]:
         """An empty step once a burst is over: live rows go out with steps, and the burst's last ones still wait."""
-        if self._nudge_due_s is None or self._clock.mono_s() < self._nudge_due_s:
+        if self._flush_due_s is None or self._clock.mono_s() < self._flush_due_s:
             return []
-        self._nudge_due_s = None
+        self._flush_due_s = None
         return [self._empty()]
 
     def _empty(self) -> Step:
@@ -257,7 +257,7 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
             self._follow(entry)
         self._idle = False
         # Points are steps, too.
-        self._nudge_due_s = None
+        self._flush_due_s = None
         return points
 
     def _follow(self, entry: OrderEntry) -> None:

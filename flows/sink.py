@@ -10,7 +10,7 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
 from flows.logic.step import Output
 from flows.metrics import Meter
-from flows.topic_writers import LANE_BYTES_MAX, Lane
+from flows.topic_writers import WRITER_BYTES_MAX, TopicWriter
 from schemas.corrections import encode_applied
 from schemas.dead_letters import DeadLetter
 from schemas.decisions import Decision, encode_decision
@@ -68,14 +68,14 @@ class LogSink(FixedPartitionedSink[Item, int]):
 
 
 class LogSinkPartition(StatefulSinkPartition[Item, int]):
-    """Sorts outputs into lanes."""
+    """Sorts outputs into writers."""
 
     def __init__(self, log: Log, meter: Meter, stopping: Callable[[], bool]) -> None:
         self._log = log
         self._meter = meter
         self._stopping = stopping
         # Made when first used: in a cluster most sink partitions only ever pass through recovery.
-        self._lanes: dict[str, Lane] = {}
+        self._writers: dict[str, TopicWriter] = {}
 
     def write_batch(self, values: list[Item]) -> None:
         """Queue outputs for the log; waits when too many are held."""
@@ -93,35 +93,35 @@ class LogSinkPartition(StatefulSinkPartition[Item, int]):
 
     def snapshot(self) -> int:
         """Returns when the log has everything. Raises RuntimeError when it does not and the flow was told to stop."""
-        for topic, lane in self._lanes.items():
-            if topic != LIVE and not lane.drain(self._stopping, STOP_GRACE_S):
+        for topic, writer in self._writers.items():
+            if topic != LIVE and not writer.drain(self._stopping, STOP_GRACE_S):
                 raise RuntimeError(
                     f"stopped while the log took no {topic}; the next start goes on from the last snapshot"
                 )
         return 0
 
     def close(self) -> None:
-        """End the lanes."""
-        for lane in self._lanes.values():
-            lane.close()
+        """End the writers."""
+        for writer in self._writers.values():
+            writer.close()
 
     def _put(self, topic: str, records: Sequence[bytes], read_s: float | None = None) -> None:
         if records:
-            self._lane(topic).put(records, read_s)
+            self._writer(topic).put(records, read_s)
 
     def _put_live(self, rows: list[CampaignLive], outputs: list[Output]) -> None:
         if rows:
             frame = encode_live(LiveFrame(now_ms=max(row.now_ms for row in rows), rows=rows))
-            if not self._lane(LIVE).offer([frame]):
+            if not self._writer(LIVE).offer([frame]):
                 self._meter.live_dropped.inc()
 
-    def _lane(self, topic: str) -> Lane:
-        lane = self._lanes.get(topic)
-        if lane is None:
-            bytes_max = LIVE_BYTES_MAX if topic == LIVE else LANE_BYTES_MAX
+    def _writer(self, topic: str) -> TopicWriter:
+        writer = self._writers.get(topic)
+        if writer is None:
+            bytes_max = LIVE_BYTES_MAX if topic == LIVE else WRITER_BYTES_MAX
             keys = key_in if topic == SERVING else None
-            lane = self._lanes[topic] = Lane(self._log, topic, self._meter, bytes_max, keys)
-        return lane
+            writer = self._writers[topic] = TopicWriter(self._log, topic, self._meter, bytes_max, keys)
+        return writer
 
     def _encoded(self, decisions: list[Decision]) -> list[bytes]:
         return [encode_decision(decision) for decision in decisions]

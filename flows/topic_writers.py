@@ -1,4 +1,4 @@
-"""Outputs on their way into the log: one lane a topic, so that a decision never waits for a KPI's fsync."""
+"""Outputs on their way into the log: one writer a topic, so that a decision never waits for a KPI's fsync."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flows.metrics import Meter
 from schemas.log import Log, LogUnavailableError
 
 # Outputs of one topic held while the log does not take them; then the dataflow waits, and with it the source.
-LANE_BYTES_MAX: Final = 64 * 2**20
+WRITER_BYTES_MAX: Final = 64 * 2**20
 # Records of one append: what Kafka's largest request takes at ease.
 APPEND_BYTES_MAX: Final = 4 * 2**20
 # Waits between attempts, doubling.
@@ -23,7 +23,7 @@ _TELL_S: Final = 0.5
 _log = logging.getLogger(__name__)
 
 
-class Lane:
+class TopicWriter:
     """Appends records of one topic in the order they were put, in a thread of its own, until the log has them."""
 
     def __init__(
@@ -31,7 +31,7 @@ class Lane:
         log: Log,
         topic: str,
         meter: Meter,
-        bytes_max: int = LANE_BYTES_MAX,
+        bytes_max: int = WRITER_BYTES_MAX,
         key_in: Callable[[bytes], str] | None = None,
     ) -> None:
         self._log = log
@@ -51,7 +51,7 @@ class Lane:
         self._thread.start()
 
     def put(self, records: Sequence[bytes], read_s: float | None = None) -> None:
-        """Queue records; waits while LANE_BYTES_MAX are held. `read_s`: when what caused them was read, monotonic."""
+        """Queue records; waits while WRITER_BYTES_MAX are held. `read_s`: when what caused them was read, monotonic."""
         size = sum(map(len, records))
         with self._changed:
             while not self._changed.wait_for(
@@ -66,7 +66,7 @@ class Lane:
             self._changed.notify_all()
 
     def offer(self, records: Sequence[bytes]) -> bool:
-        """Queue records unless the lane is full; False when it is."""
+        """Queue records unless the writer is full; False when it is."""
         if self._bytes >= self._bytes_max:
             return False
         self.put(records)

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli.main import app
-from flows.instance_lock import Fence
+from flows.instance_lock import InstanceLock
 from ingest.local_log import LocalLog
 from tests.support import flow_runs
 
@@ -57,7 +57,7 @@ def test_a_state_is_shown_and_resharded_and_the_flow_says_what_to_set(
 
 
 def test_while_a_flow_works_on_it_the_state_is_left_alone(log: LocalLog, tmp_path: Path) -> None:
-    with Fence(tmp_path):
+    with InstanceLock(tmp_path):
         refused = run("state", "reshard", "--shards", "2")
     assert refused.exit_code == 2
     assert "another flow" in refused.output

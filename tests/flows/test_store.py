@@ -1,4 +1,4 @@
-"""The recovery store and the fence."""
+"""The recovery store and the lock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from bytewax.recovery import init_db_dir
 
-from flows.instance_lock import Fence, FencedError
+from flows.instance_lock import InstanceLock, InstanceLockedError
 from flows.snapshots.versions import MIGRATIONS
 from flows.store import StoreMismatchError, StoreSettings, prepare
 
@@ -92,30 +92,34 @@ def _no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_no_wait")
 def test_a_second_flow_on_the_same_folder_is_refused_and_told_who_has_it(tmp_path: Path) -> None:
-    with Fence(tmp_path), pytest.raises(FencedError, match=f"process {os.getpid()}"), Fence(tmp_path):
+    with (
+        InstanceLock(tmp_path),
+        pytest.raises(InstanceLockedError, match=f"process {os.getpid()}"),
+        InstanceLock(tmp_path),
+    ):
         pass
 
 
 @pytest.mark.usefixtures("_no_wait")
 def test_processes_of_a_cluster_share_a_folder_but_not_a_number(tmp_path: Path) -> None:
-    with Fence(tmp_path, 0), Fence(tmp_path, 1):
-        with pytest.raises(FencedError), Fence(tmp_path, 1):
+    with InstanceLock(tmp_path, 0), InstanceLock(tmp_path, 1):
+        with pytest.raises(InstanceLockedError), InstanceLock(tmp_path, 1):
             pass
-        with pytest.raises(FencedError), Fence(tmp_path):
+        with pytest.raises(InstanceLockedError), InstanceLock(tmp_path):
             pass
 
 
 @pytest.mark.usefixtures("_no_wait")
 def test_a_child_that_outlives_its_killed_parent_still_holds_the_folder(tmp_path: Path) -> None:
-    fence = Fence(tmp_path)
-    fence.__enter__()
+    lock = InstanceLock(tmp_path)
+    lock.__enter__()
     sleeper = [sys.executable, "-c", "import sys; sys.stdin.read()"]
-    with subprocess.Popen(sleeper, stdin=subprocess.PIPE, pass_fds=fence.inheritable()) as child:
-        fence.__exit__(None, None, None)
-        with pytest.raises(FencedError), Fence(tmp_path):
+    with subprocess.Popen(sleeper, stdin=subprocess.PIPE, pass_fds=lock.inheritable()) as child:
+        lock.__exit__(None, None, None)
+        with pytest.raises(InstanceLockedError), InstanceLock(tmp_path):
             pass
         child.communicate(b"")
-    with Fence(tmp_path):
+    with InstanceLock(tmp_path):
         pass
 
 

@@ -11,7 +11,7 @@ from flows.metrics import Meter
 from flows.sink import LogSinkPartition
 from flows.source import EventsPartition, Place, SourceOptions
 from flows.stages import CampaignStage, Kept, ShardSettings, decoder, to_campaign_shards
-from flows.topic_writers import Lane, _fitting
+from flows.topic_writers import TopicWriter, _fitting
 from schemas.log import Log, LogUnavailableError
 from schemas.topics import EVENTS, LIVE
 from tests.simulation.clock import SimClock
@@ -47,7 +47,7 @@ class Recovery:
         del self.epochs[1:]
 
 
-class SteppedLane(Lane):
+class SteppedLane(TopicWriter):
     """A lane whose thread is the turns of the flow."""
 
     def __init__(self, log: Log, topic: str) -> None:
@@ -82,10 +82,10 @@ class SteppedSink(LogSinkPartition):
     """The sink over stepped lanes."""
 
     def lanes(self) -> list[SteppedLane]:
-        return [lane for lane in self._lanes.values() if isinstance(lane, SteppedLane) and lane.waiting]
+        return [lane for lane in self._writers.values() if isinstance(lane, SteppedLane) and lane.waiting]
 
-    def _lane(self, topic: str) -> Lane:
-        return self._lanes.setdefault(topic, SteppedLane(self._log, topic))
+    def _writer(self, topic: str) -> TopicWriter:
+        return self._writers.setdefault(topic, SteppedLane(self._log, topic))
 
 
 def never() -> bool:

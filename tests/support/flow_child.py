@@ -45,19 +45,19 @@ class FlowSpec(msgspec.Struct, kw_only=True, frozen=True):
 
 def _supervise(spec: FlowSpec) -> int:
     from flows.cluster import supervise
-    from flows.instance_lock import Fence
+    from flows.instance_lock import InstanceLock
 
     def command(number: int, addresses: Sequence[str]) -> list[str]:
         return msgspec.structs.replace(spec, process=number, addresses=list(addresses)).command()
 
-    with Fence(Path(spec.root)) as fence:
+    with InstanceLock(Path(spec.root)) as fence:
         return supervise(command, spec.processes, stop=threading.Event(), held=fence.inheritable())
 
 
 def _run(spec: FlowSpec) -> None:
     from contextlib import nullcontext
 
-    from flows.instance_lock import Fence
+    from flows.instance_lock import InstanceLock
     from flows.process import ProcessSettings, end_with_parent, run
 
     is_member = spec.process is not None
@@ -74,7 +74,7 @@ def _run(spec: FlowSpec) -> None:
         journals=spec.journals,
         span_bytes=spec.span_bytes,
     )
-    with nullcontext() if is_member else Fence(Path(spec.root)):
+    with nullcontext() if is_member else InstanceLock(Path(spec.root)):
         run(spec.open_log(), settings)
 
 

@@ -7,7 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
-from flows.instance_lock import Fence
+from flows.instance_lock import InstanceLock
 from flows.reshard import reshard_store
 from ingest.local_log import LocalLog
 
@@ -26,7 +26,7 @@ def main(root: Path, partitions: int, shards: int, killed_at: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     log = LocalLog(root / "log", partitions=partitions, fsync=False)
-    with Fence(root):
+    with InstanceLock(root):
         reshard_store(root / "recovery", log, shards=shards, dedupe_ids=IDS, now_ms=1, tell=tell)
 
 

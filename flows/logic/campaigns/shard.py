@@ -76,7 +76,7 @@ class CampaignShard:
             self._control(record, span, output)
         if span.corrections:
             self.corrections.apply(span, output)
-        late = self._absorb(span, output)
+        late = self._aggregate(span, output)
         if span.tick:
             self._tick(span, output)
         self._number(output.decisions, span.now_ms)
@@ -153,7 +153,7 @@ class CampaignShard:
 
     # -- events -------------------------------------------------------------------------------------------------
 
-    def _absorb(self, span: Step, output: Output) -> list[int]:
+    def _aggregate(self, span: Step, output: Output) -> list[int]:
         """Fold the span's events in; returns the positions of late ones."""
         batch = span.batch
         if batch is None or len(batch) == 0:

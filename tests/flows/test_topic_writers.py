@@ -11,7 +11,7 @@ from flows.decide import never
 from flows.logic.step import Output
 from flows.metrics import Meter
 from flows.sink import LogSink, LogSinkPartition, sink_key
-from flows.topic_writers import Lane
+from flows.topic_writers import TopicWriter
 from schemas.dead_letters import Reject, dead_letter
 from schemas.decisions import Decision
 from schemas.kpis import Verdicts
@@ -36,33 +36,33 @@ class GatedLog(MemoryLog):
 
 
 @pytest.fixture
-def lane_of() -> Iterator[Callable[..., Lane]]:
-    lanes: list[Lane] = []
+def writer_of() -> Iterator[Callable[..., TopicWriter]]:
+    writers: list[TopicWriter] = []
 
-    def make(log: MemoryLog, **options: int) -> Lane:
-        lanes.append(Lane(log, DECISIONS, Meter(), **options))
-        return lanes[-1]
+    def make(log: MemoryLog, **options: int) -> TopicWriter:
+        writers.append(TopicWriter(log, DECISIONS, Meter(), **options))
+        return writers[-1]
 
     yield make
-    for lane in lanes:
-        lane.close()
+    for writer in writers:
+        writer.close()
 
 
-def test_records_arrive_in_the_order_in_which_they_were_put(lane_of: Callable[..., Lane]) -> None:
+def test_records_arrive_in_the_order_in_which_they_were_put(writer_of: Callable[..., TopicWriter]) -> None:
     log = MemoryLog()
-    lane = lane_of(log)
+    writer = writer_of(log)
     for number in range(200):
-        lane.put([b"%d" % number])
-    assert lane.drain(never, 5.0)
+        writer.put([b"%d" % number])
+    assert writer.drain(never, 5.0)
     assert log.records(DECISIONS) == [b"%d" % number for number in range(200)]
 
 
-def test_drain_returns_only_when_the_log_has_everything(lane_of: Callable[..., Lane]) -> None:
+def test_drain_returns_only_when_the_log_has_everything(writer_of: Callable[..., TopicWriter]) -> None:
     log = GatedLog()
-    lane = lane_of(log)
-    lane.put([b"1"])
+    writer = writer_of(log)
+    writer.put([b"1"])
     drained = threading.Event()
-    waiting = threading.Thread(target=lambda: lane.drain(never, 5.0) and drained.set())
+    waiting = threading.Thread(target=lambda: writer.drain(never, 5.0) and drained.set())
     waiting.start()
     assert log.asked.wait(5)
     assert not drained.wait(0.15)
@@ -71,40 +71,40 @@ def test_drain_returns_only_when_the_log_has_everything(lane_of: Callable[..., L
     waiting.join()
 
 
-def test_a_log_that_is_away_is_tried_again_until_it_takes_the_outputs(lane_of: Callable[..., Lane]) -> None:
+def test_a_log_that_is_away_is_tried_again_until_it_takes_the_outputs(writer_of: Callable[..., TopicWriter]) -> None:
     log = MemoryLog()
     log.down = True
-    lane = lane_of(log)
-    lane.put([b"1"])
-    assert not lane.drain(lambda: True, 0.2)
+    writer = writer_of(log)
+    writer.put([b"1"])
+    assert not writer.drain(lambda: True, 0.2)
     log.down = False
-    assert lane.drain(never, 5.0)
+    assert writer.drain(never, 5.0)
     assert log.records(DECISIONS) == [b"1"]
 
 
-def test_put_waits_while_the_lane_is_full(lane_of: Callable[..., Lane]) -> None:
+def test_put_waits_while_the_lane_is_full(writer_of: Callable[..., TopicWriter]) -> None:
     log = GatedLog()
-    lane = lane_of(log, bytes_max=10)
-    lane.put([b"0123456789"])
+    writer = writer_of(log, bytes_max=10)
+    writer.put([b"0123456789"])
     put = threading.Event()
-    waiting = threading.Thread(target=lambda: (lane.put([b"next"]), put.set()))
+    waiting = threading.Thread(target=lambda: (writer.put([b"next"]), put.set()))
     waiting.start()
     assert not put.wait(0.15)
-    assert not lane.offer([b"live"])
+    assert not writer.offer([b"live"])
     log.gate.set()
     assert put.wait(5)
     waiting.join()
 
 
-def test_a_failure_that_is_no_outage_reaches_the_dataflow(lane_of: Callable[..., Lane]) -> None:
+def test_a_failure_that_is_no_outage_reaches_the_dataflow(writer_of: Callable[..., TopicWriter]) -> None:
     class BrokenLog(MemoryLog):
         def append(self, *args: object, **kwargs: object) -> int:
             raise ValueError("a record holds a newline")
 
-    lane = lane_of(BrokenLog())
-    lane.put([b"1"])
+    writer = writer_of(BrokenLog())
+    writer.put([b"1"])
     with pytest.raises(RuntimeError, match="writing decisions failed"):
-        lane.drain(never, 5.0)
+        writer.drain(never, 5.0)
 
 
 def decision(number: int) -> Decision:
