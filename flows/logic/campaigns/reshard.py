@@ -130,8 +130,9 @@ def _without_gaps(plan: _Plan) -> _Plan:
     used = np.zeros(plan.series, np.bool_)
     for slots in plan.slots:
         used[slots.series[slots.series >= 0]] = True
-    number = (np.cumsum(used) - 1).astype(np.int32)
-    closed = [Slots(s.campaign, np.where(s.series >= 0, number[s.series], FREE).astype(np.int32)) for s in plan.slots]
+    # FREE is the last place.
+    number = np.append(np.cumsum(used) - 1, FREE).astype(np.int32)
+    closed = [Slots(slots.campaign, number[slots.series]) for slots in plan.slots]
     return _Plan(plan.campaigns, closed, int(used.sum()))
 
 

@@ -267,7 +267,7 @@ class History:
             kind,
             rng.choice((0, 0, 700, 1_900)),
             rng.choice((0, 9_000)) if kind == CONVERSION else 0,
-            rng.randrange(40) if actor is None else actor,
+            rng.randrange(400) if actor is None else actor,
         )
 
     # -- what people set ----------------------------------------------------------------------------------------
