@@ -63,11 +63,11 @@ def segments_of_day(
     return {slot: dict(sorted(segments.items())) for slot, segments in found.items()}
 
 
-def follow_day(steering: BiddingState, day_start_ms: int, today: Segments) -> None:
+def follow_day(state: BiddingState, day_start_ms: int, today: Segments) -> None:
     """Take over today's segments so far; yesterday's last look joins the past when a day begins."""
-    if day_start_ms > steering.segment_day_ms:
-        steering.segments = _joined(steering.segments, steering.segments_today, _KEPT_A_DAY)
-    steering.segment_day_ms, steering.segments_today = day_start_ms, today
+    if day_start_ms > state.segment_day_ms:
+        state.segments = _joined(state.segments, state.segments_today, _KEPT_A_DAY)
+    state.segment_day_ms, state.segments_today = day_start_ms, today
 
 
 def _joined(past: Segments, today: Segments, kept: float) -> Segments:
@@ -80,9 +80,9 @@ def _joined(past: Segments, today: Segments, kept: float) -> Segments:
     return joined
 
 
-def modifiers_now(steering: BiddingState) -> dict[str, float]:
+def modifiers_now(state: BiddingState) -> dict[str, float]:
     """The modifiers that all days together call for, dimension by dimension."""
-    known = _joined(steering.segments, steering.segments_today, 1.0)
+    known = _joined(state.segments, state.segments_today, 1.0)
     modifiers: dict[str, float] = {}
     for dimension in _DIMENSIONS:
         names = [name for name in known if name.startswith(dimension + "=")][:_VALUES_MAX]
@@ -91,12 +91,12 @@ def modifiers_now(steering: BiddingState) -> dict[str, float]:
     return modifiers
 
 
-def modifier_proposals(steering: BiddingState, clock_ms: int, step: int) -> list[Proposal]:
+def modifier_proposals(state: BiddingState, clock_ms: int, step: int) -> list[Proposal]:
     """Set the modifiers where they differ from those in force by enough to matter."""
-    wanted = modifiers_now(steering)
-    if same_change(wanted, steering.modifiers):
+    wanted = modifiers_now(state)
+    if same_change(wanted, state.modifiers):
         return []
-    known = _joined(steering.segments, steering.segments_today, 1.0)
+    known = _joined(state.segments, state.segments_today, 1.0)
     seen = {name: [round(known[name].exposure, 3), round(known[name].events, 3)] for name in wanted if name in known}
     return [
         Proposal(
@@ -104,7 +104,7 @@ def modifier_proposals(steering: BiddingState, clock_ms: int, step: int) -> list
             reason=Reason.SEGMENT_RESPONSE,
             ts_ms=clock_ms,
             step=step,
-            before=ModifiersChange(steering.modifiers),
+            before=ModifiersChange(state.modifiers),
             after=ModifiersChange(wanted),
             inputs=SegmentInputs(exposure_and_events=seen),
         )
@@ -119,11 +119,11 @@ def portfolio_proposals(
         Member(
             campaign_id=campaign_id,
             budget_micros=int(row[DAY.limit]),
-            spend_micros=round(steering.week_spend),
-            events=steering.week_events,
+            spend_micros=round(state.week_spend),
+            events=state.week_events,
             limited=_is_limited(row),
         )
-        for campaign_id, steering, row in members
+        for campaign_id, state, row in members
         if row[DAY.limit] != at.FAR_MS
     ]
     found = reallocate(asked)

@@ -19,7 +19,7 @@ from bidding.in_flight import reserved_micros
 from bidding.learn import Rules, first_state
 from bidding.observation import Observation
 from bidding.proposal import Proposal, as_decision
-from flows.logic.bidding.operator_commands import Words
+from flows.logic.bidding.operator_commands import OperatorCommands
 from flows.logic.bidding.periodic import (
     BEAT_MS,
     Segments,
@@ -67,12 +67,12 @@ class BiddingStage:
         self._arrays = arrays
         self._registry = registry
         self._ledger = ledger
-        self._steerings: dict[int, BiddingState] = {}
+        self._states: dict[int, BiddingState] = {}
         self._rules: dict[int, Rules] = {}
-        self._words = Words(ledger, registry)
+        self._words = OperatorCommands(ledger, registry)
 
     def _steering(self, slot: int) -> BiddingState:
-        return self._steerings.setdefault(slot, BiddingState())
+        return self._states.setdefault(slot, BiddingState())
 
     def clock_ms(self, slot: int) -> int:
         """The campaign's clock."""
@@ -96,21 +96,21 @@ class BiddingStage:
             self._rules.pop(slot, None)
             # Nothing is held back any more, so there may be room again.
             return self.note(slot, self._ledger.review(slot, Cause(self.clock_ms(slot), person=True), None))
-        bidding, steering = campaign.bidding, self._steering(slot)
+        bidding, state = campaign.bidding, self._steering(slot)
         self._rules[slot] = rules_of(campaign)
         if row["step_at_ms"] == at.FAR_MS:
             row["step_at_ms"] = 0
-        if steering.controller is None:
-            steering.controller = first_state(bidding)
-            steering.counted = self.counters(slot)
-        return self._with_click_rate(slot, self._words.first_bid(slot, steering, bidding, self.clock_ms(slot)))
+        if state.controller is None:
+            state.controller = first_state(bidding)
+            state.counted = self.counters(slot)
+        return self._with_click_rate(slot, self._words.first_bid(slot, state, bidding, self.clock_ms(slot)))
 
     def hears(self, slot: int, record: OverrideRecord | DecisionWordRecord) -> bool:
         """Whether a person's word is a new one; asked once, as it remembers words on decisions."""
         if isinstance(record, OverrideRecord):
             return record.version > self._steering(slot).word_version
         # Of a campaign of which nothing is known there is no decision to speak of.
-        return slot in self._steerings and self._steerings[slot].hears(record.decision_id, record.version)
+        return slot in self._states and self._states[slot].hears(record.decision_id, record.version)
 
     def override(self, slot: int, record: OverrideRecord) -> list[Decision]:
         """Take a person's bid over, or lift it."""
@@ -119,7 +119,7 @@ class BiddingStage:
 
     def word(self, slot: int, record: DecisionWordRecord) -> list[Decision]:
         """Do what a person said of a decision."""
-        if slot not in self._steerings:
+        if slot not in self._states:
             return []
         return self._with_click_rate(slot, self._words.say(slot, self._steering(slot), record, self.clock_ms(slot)))
 
@@ -168,8 +168,8 @@ class BiddingStage:
         )
 
     def _step(self, slot: int, clock_ms: int) -> list[Decision]:
-        row, steering = self._arrays.campaign(slot), self._steering(slot)
-        rules, controller = self._rules.get(slot), steering.controller
+        row, state = self._arrays.campaign(slot), self._steering(slot)
+        rules, controller = self._rules.get(slot), state.controller
         if rules is None or controller is None:
             row["step_at_ms"] = at.FAR_MS
             return []
@@ -177,11 +177,11 @@ class BiddingStage:
             controller = first_state(rules.bidding)
         counters = self.counters(slot)
         seen = self._observation(slot, clock_ms, counters)
-        self._remember_week(steering, seen, rules)
-        controller = msgspec.structs.replace(controller, pacing_rate=steering.pacing_rate)
-        steering.controller, proposals = step(controller, seen, rules)
-        row["step_at_ms"] = self._next_step(slot, clock_ms, counters != steering.counted, seen.impressions)
-        steering.counted, steering.was_paused = counters, seen.paused
+        self._remember_week(state, seen, rules)
+        controller = msgspec.structs.replace(controller, pacing_rate=state.pacing_rate)
+        state.controller, proposals = step(controller, seen, rules)
+        row["step_at_ms"] = self._next_step(slot, clock_ms, counters != state.counted, seen.impressions)
+        state.counted, state.was_paused = counters, seen.paused
         decisions = [d for p in proposals for d in self._propose(slot, p, rules.bidding.mode, clock_ms)]
         decisions += self._reserve(slot, clock_ms)
         if decisions:
@@ -203,19 +203,19 @@ class BiddingStage:
         return decisions
 
     def _beats(self, slot: int, clock_ms: int) -> bool:
-        steering = self._steering(slot)
+        state = self._steering(slot)
         place_ms = zlib.crc32(self._registry.campaigns.key(slot).campaign_id.encode()) % BEAT_MS
         beat = (clock_ms - place_ms) // BEAT_MS
-        known, steering.beat = steering.beat, beat
+        known, state.beat = state.beat, beat
         return known not in (None, beat)
 
     def _modifiers(self, slot: int, clock_ms: int, today: Segments) -> list[Decision]:
-        steering, row, rules = self._steering(slot), self._arrays.campaign(slot), self._rules[slot]
-        follow_day(steering, int(row["day_start_ms"]), today)
-        controller = steering.controller
+        state, row, rules = self._steering(slot), self._arrays.campaign(slot), self._rules[slot]
+        follow_day(state, int(row["day_start_ms"]), today)
+        controller = state.controller
         if controller is None or controller.halted or not rules.strategy.sets_bid:
             return []
-        proposals = modifier_proposals(steering, clock_ms, controller.step)
+        proposals = modifier_proposals(state, clock_ms, controller.step)
         return [d for p in proposals for d in self._propose(slot, p, rules.bidding.mode, clock_ms)]
 
     def _portfolio(self, slot: int, clock_ms: int) -> list[Decision]:
@@ -224,10 +224,10 @@ class BiddingStage:
         Members are those of the same organisation, currency and outcome whose events come in the same partition and to
         the same shard: what others do by now is not the same in every replay.
         """
-        portfolio, steering = self._group(slot), self._steering(slot)
-        if portfolio is None or 0 <= clock_ms - steering.portfolio_at_ms < PORTFOLIO_MS:
+        portfolio, state = self._group(slot), self._steering(slot)
+        if portfolio is None or 0 <= clock_ms - state.portfolio_at_ms < PORTFOLIO_MS:
             return []
-        steering.portfolio_at_ms = clock_ms
+        state.portfolio_at_ms = clock_ms
         slots = {
             self._registry.campaigns.key(each).campaign_id: each
             for each in self._rules
@@ -256,8 +256,8 @@ class BiddingStage:
         return (clock_ms - place_ms) // STEP_MS * STEP_MS + place_ms + every_ms
 
     def _observation(self, slot: int, clock_ms: int, counters: Counted) -> Observation:
-        steering, row = self._steering(slot), self._arrays.campaign(slot)
-        more = counters.since(steering.counted)
+        state, row = self._steering(slot), self._arrays.campaign(slot)
+        more = counters.since(state.counted)
         paused = bool(row["state"] == at.PAUSED)
         return Observation(
             now_ms=clock_ms,
@@ -267,20 +267,20 @@ class BiddingStage:
             clicks=more.clicks,
             conversions=more.conversions,
             revenue_micros=more.revenue_micros,
-            bid_in_force_micros=steering.bid_micros,
-            bid_held=steering.holds(Kind.SET_BID, clock_ms),
+            bid_in_force_micros=state.bid_micros,
+            bid_held=state.holds(Kind.SET_BID, clock_ms),
             # A step in which it was paused for a while says nothing about its response either.
-            paused=paused or steering.was_paused,
+            paused=paused or state.was_paused,
             reporting_delay_ms=self._delay_ms(slot, counters),
         )
 
     @staticmethod
-    def _remember_week(steering: BiddingState, seen: Observation, rules: Rules) -> None:
-        since_ms = None if steering.controller is None else steering.controller.seen_ms
+    def _remember_week(state: BiddingState, seen: Observation, rules: Rules) -> None:
+        since_ms = None if state.controller is None else state.controller.seen_ms
         kept = 1.0 if since_ms is None else math.exp(-max(seen.now_ms - since_ms, 0) / _WEEK_MS)
         events = seen.conversions if rules.counts_conversions else seen.clicks
-        steering.week_spend = kept * steering.week_spend + seen.spend_micros
-        steering.week_events = kept * steering.week_events + events
+        state.week_spend = kept * state.week_spend + seen.spend_micros
+        state.week_events = kept * state.week_events + events
 
     def _delay_ms(self, slot: int, counters: Counted) -> int | None:
         delay_ms = int(self._arrays.campaign(slot)["delay_ms"])
@@ -288,37 +288,37 @@ class BiddingStage:
 
     def _propose(self, slot: int, proposal: Proposal, mode: Mode, clock_ms: int) -> list[Decision]:
         """The decision of a proposal, unless a person's word or an earlier proposal stands against it."""
-        steering = self._steering(slot)
-        if steering.holds(proposal.kind, clock_ms):
+        state = self._steering(slot)
+        if state.holds(proposal.kind, clock_ms):
             return []
         if mode is Mode.RECOMMEND and proposal.kind in _STANDING:
             # That automation has stopped is a fact and no recommendation.
             mode = Mode.AUTO
         acts = mode is Mode.AUTO
-        if not acts and steering.was_proposed(proposal.kind, proposal.after, clock_ms):
+        if not acts and state.was_proposed(proposal.kind, proposal.after, clock_ms):
             return []
         org_id, campaign_id = self._registry.campaigns.key(slot)
         decision = as_decision(proposal, org_id=org_id, campaign_id=campaign_id, mode=mode, effective_ms=clock_ms)
         decision.inputs.version = self._ledger.standing(slot).version
         self._with_click_rate(slot, [decision])
         if acts:
-            steering.keep(decision)
+            state.keep(decision)
         else:
-            steering.wait(decision)
+            state.wait(decision)
         return [decision]
 
     def _reserve(self, slot: int, clock_ms: int) -> list[Decision]:
         """Hold back what is in flight, and pause or resume where that makes a difference."""
-        row, steering = self._arrays.campaign(slot), self._steering(slot)
+        row, state = self._arrays.campaign(slot), self._steering(slot)
         if row["state"] == at.PAUSED:
             settled = row["reserve"] > 0 and self._settled(slot, clock_ms)
             return self.note(slot, self._ledger.review(slot, Cause(clock_ms), None)) if settled else []
-        steering.pause_ms = None
-        known = steering.controller is not None and self._delay_ms(slot, self.counters(slot)) is not None
+        state.pause_ms = None
+        known = state.controller is not None and self._delay_ms(slot, self.counters(slot)) is not None
         limits = [int(row[b.limit]) for b in BUDGETS if row[b.limit] != at.FAR_MS]
         if not limits or not (known or row["reserve"]):
             return []
-        estimate = reserved_micros(steering.controller.lag) if known and steering.controller is not None else 0
+        estimate = reserved_micros(state.controller.lag) if known and state.controller is not None else 0
         # Half of a budget can always be spent, however slow the reports.
         row["reserve"] = min(estimate, *(limit // 2 for limit in limits))
         return self.note(slot, self._ledger.review(slot, Cause(clock_ms), None))
@@ -328,64 +328,60 @@ class BiddingStage:
 
         A pause measures what was in flight: all that is reported after it. The reporting delay is corrected by it.
         """
-        row, steering = self._arrays.campaign(slot), self._steering(slot)
-        spent, controller = int(row["spent_total"]), steering.controller
-        if steering.pause_ms is None:
-            steering.pause_ms, steering.pause_spend = clock_ms, spent
-        if controller is None or clock_ms - steering.pause_ms < _SETTLED_AFTER * row["delay_ms"]:
+        row, state = self._arrays.campaign(slot), self._steering(slot)
+        spent, controller = int(row["spent_total"]), state.controller
+        if state.pause_ms is None:
+            state.pause_ms, state.pause_spend = clock_ms, spent
+        if controller is None or clock_ms - state.pause_ms < _SETTLED_AFTER * row["delay_ms"]:
             return False
-        came = round(_SETTLED_MARGIN * (spent - steering.pause_spend))
+        came = round(_SETTLED_MARGIN * (spent - state.pause_spend))
         left = [(int(row[b.limit] - row[b.spent]), int(row[b.limit])) for b in BUDGETS if row[b.limit] != at.FAR_MS]
         if came >= row["reserve"] or any(rest < max(2 * came, limit // 100) for rest, limit in left):
             return False
         share = came / int(row["reserve"])
         row["delay_ms"], row["reserve"] = round(share * int(row["delay_ms"])), came
         lag = msgspec.structs.replace(controller.lag, delay_ms=share * controller.lag.delay_ms)
-        steering.controller = msgspec.structs.replace(controller, lag=lag)
+        state.controller = msgspec.structs.replace(controller, lag=lag)
         return True
 
     # -- what is shown and kept ---------------------------------------------------------------------------------
 
     def shown(self, slot: int) -> dict[str, float | int | str | None]:
         """What live rows say of bidding; empty without a strategy."""
-        rules, steering = self._rules.get(slot), self._steerings.get(slot)
-        if rules is None or steering is None or steering.controller is None:
+        rules, state = self._rules.get(slot), self._states.get(slot)
+        if rules is None or state is None or state.controller is None:
             return {}
-        bidding, controller = rules.bidding, steering.controller
+        bidding, controller = rules.bidding, state.controller
         clock_ms = self.clock_ms(slot)
         return {
             "strategy": bidding.strategy,
             "mode": bidding.mode.value,
-            "bid_micros": steering.bid_micros,
-            "pacing_rate": steering.pacing_rate,
+            "bid_micros": state.bid_micros,
+            "pacing_rate": state.pacing_rate,
             "goal": rules.goal,
             "multiplier": round(controller.log_goal, 6) if rules.has_goal else None,
             "halted": int(controller.halted),
             "learning": int(rules.outcomes(controller) < bidding.learning_events),
-            "bid_held": "override"
-            if steering.overridden
-            else "undo"
-            if steering.holds(Kind.SET_BID, clock_ms)
-            else None,
-            "modifiers": len(steering.modifiers),
-            "waiting": len(steering.waiting),
+            "bid_held": "override" if state.overridden else "undo" if state.holds(Kind.SET_BID, clock_ms) else None,
+            "modifiers": len(state.modifiers),
+            "waiting": len(state.waiting),
             "in_flight_micros": int(self._arrays.campaign(slot)["reserve"]),
             "reporting_delay_ms": self._delay_ms(slot, self.counters(slot)),
         }
 
     def known(self, slot: int) -> BiddingState:
         """What is known of a campaign's bidding, to read."""
-        return self._steerings.get(slot, _NOTHING)
+        return self._states.get(slot, _NOTHING)
 
     def snapshot(self) -> KeptRows:
         """One row a campaign: a packed `BiddingState`."""
-        return KeptRows((slot, msgspec.msgpack.encode(steering)) for slot, steering in self._steerings.items())
+        return KeptRows((slot, msgspec.msgpack.encode(state)) for slot, state in self._states.items())
 
     def load(self, rows: KeptRows) -> None:
         """Take the rows of a snapshot; the ledger must have its own."""
-        self._steerings = {slot: msgspec.msgpack.decode(packed, type=BiddingState) for slot, packed in rows.items()}
-        for slot, steering in self._steerings.items():
-            steering.make_up()
+        self._states = {slot: msgspec.msgpack.decode(packed, type=BiddingState) for slot, packed in rows.items()}
+        for slot, state in self._states.items():
+            state.make_up()
             campaign = self._ledger.standing(slot).campaign
             if campaign is not None and campaign.bidding is not None:
                 self._rules[slot] = rules_of(campaign)
