@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
@@ -39,6 +39,7 @@ from api.fallback import fallback_route
 from api.live.hub import LiveHub
 from api.live.routes import live_routes
 from api.openrtb.bidder import Bidder
+from api.openrtb.flow_watch import FlowWatch
 from api.openrtb.routes import openrtb_routes
 from api.openrtb.shading import LearnedShading
 from api.parts import Parts
@@ -83,7 +84,7 @@ def create_app(wiring: Wiring) -> FastAPI:
         app.state.following = following = Following(serving, DecisionHistory(), hub.define)
         app.state.asked = asked = Asked()
         if wiring.openrtb is not None:
-            app.state.bidder = _bidder(wiring, wiring.openrtb, following)
+            app.state.bidder = _bidder(wiring, wiring.openrtb, following, FlowWatch(hub.board, time.monotonic).is_away)
         stop = asyncio.Event()
         async with running(wiring, following, stop) as outbox, hub.following(), watching(wiring, parts, stop):
             app.state.outbox = outbox
@@ -132,7 +133,7 @@ def _heard(wiring: Wiring, parts: Parts, status: ProcessStatus) -> None:
     parts.take(status, -ahead_s if -ahead_s > LATE_S else 0.0, ahead_s)
 
 
-def _bidder(wiring: Wiring, setup: OpenRtb, following: Following) -> Bidder:
+def _bidder(wiring: Wiring, setup: OpenRtb, following: Following, flow_is_away: Callable[[], bool]) -> Bidder:
     shading = LearnedShading()
     return Bidder(
         shade=shading.shade,
@@ -144,6 +145,8 @@ def _bidder(wiring: Wiring, setup: OpenRtb, following: Following) -> Bidder:
         secret=setup.secret,
         base_url=setup.base_url,
         rates=setup.rates,
+        is_ready=lambda: following.ready,
+        flow_is_away=flow_is_away,
     )
 
 

@@ -39,6 +39,16 @@ def unshaded(worth_micros: int, _campaign_id: str) -> int:
     return worth_micros
 
 
+def always() -> bool:
+    """State is complete."""
+    return True
+
+
+def never() -> bool:
+    """The dataflow is there."""
+    return False
+
+
 @dataclass(slots=True)
 class Bidder:
     """One organisation's view is chosen per request; everything else is shared."""
@@ -55,6 +65,10 @@ class Bidder:
     # Told of every known outcome in a first-price auction: campaign, bid and whether it won.
     learn: Callable[[str, int, bool], None] | None = None
     reservations: Reservations = field(default_factory=Reservations)
+    # Whether all that the log holds was read: an old state could spend what is already spent.
+    is_ready: Callable[[], bool] = always
+    # Whether the dataflow is away: then nobody adds up what is spent, and what is left of a budget is not known.
+    flow_is_away: Callable[[], bool] = never
 
     def answer(self, body: bytes, org_id: str) -> bytes | None:
         """The response to a request; None when the body is none at all (HTTP 400)."""
@@ -167,12 +181,15 @@ class Bidder:
             self.learn(ticket.campaign_id, ticket.bid_micros, won)
 
     def _candidates(self, org_id: str) -> list[Candidate]:
-        found = []
-        for campaign in self.roster.campaigns(org_id):
+        found: list[Candidate] = []
+        is_away = self.flow_is_away()
+        for campaign in self.roster.campaigns(org_id) if self.is_ready() else ():
             state = self.serving.get(org_id, campaign.campaign_id)
             if state is None:
                 continue
             left = state.spendable_micros
+            if left is not None and is_away:
+                continue
             if left is not None:
                 left -= self.reservations.held_micros((org_id, campaign.campaign_id))
             found.append(Candidate(campaign, state, left))

@@ -15,8 +15,8 @@ from schemas.events import ID_BYTES_MAX, TS_MS_MAX, TS_MS_MIN
 from schemas.kpis import ALLOWED_LATENESS_MS
 from schemas.zones import zone_of
 
-# An invoice of so many times what was counted is in another unit.
-INVOICE_FACTOR_MAX: Final = 1_000
+# An invoice of so many times what was counted, or such a part of it, is in another unit, or read another way.
+INVOICE_FACTOR_MAX: Final = 500
 _DAY_MS: Final = 86_400_000
 
 
@@ -205,17 +205,23 @@ class Judge:
         if first != line:
             raise RefusedError(f"line {first} has an invoiced amount of that day already: add them up")
         spent = self._spent(given, start_ms, end_ms)
-        if spent and given.invoiced_micros > INVOICE_FACTOR_MAX * spent:
+        if spent is None:
             raise RefusedError(
-                f"it is more than {INVOICE_FACTOR_MAX:,} times the {spent} micros of the day: is it in another unit?"
+                "ClickHouse has nothing of that day, or not yet: see whether `penstock store` has caught up. If it "
+                "cost something all the same, give the change"
+            )
+        less, more = sorted((spent, given.invoiced_micros))
+        if less and more > INVOICE_FACTOR_MAX * less:
+            raise RefusedError(
+                f"it is not within {INVOICE_FACTOR_MAX:,} times the {spent} micros of the day: is it in another unit?"
             )
         return given.invoiced_micros - spent
 
-    def _spent(self, given: Given, start_ms: int, end_ms: int) -> int:
-        """Micros that stand there for the day."""
+    def _spent(self, given: Given, start_ms: int, end_ms: int) -> int | None:
+        """Micros that stand there for the day; None where ClickHouse has no such day."""
         noon = (start_ms + end_ms) // 2
         days = self._days.get(given.campaign_id, ())
-        return next((spend for low, high, spend in days if low <= noon < high), 0)
+        return next((spend for low, high, spend in days if low <= noon < high), None)
 
 
 def _utc_ms(day: date) -> int:

@@ -99,7 +99,9 @@ def test_an_invoice_becomes_what_it_differs_by() -> None:
         ({"day": "1999-03-09", "spend_micros": 1}, "no day of a campaign"),
         ({"day": "0001-01-01", "spend_micros": 1}, "no day of a campaign"),
         ({"day": "9999-12-30", "spend_micros": 1}, "no day of a campaign"),
-        ({"invoiced_micros": 100_000_000 * 1_001}, "another unit"),
+        ({"invoiced_micros": 100_000_000 * 501}, "another unit"),
+        ({"invoiced_micros": 100}, "another unit"),
+        ({"day": "2026-03-01", "invoiced_micros": 100_000_000}, "nothing of that day, or not yet"),
     ],
 )
 def test_what_cannot_be_is_refused_with_the_reason(fields: dict[str, Any], words: str) -> None:
@@ -143,8 +145,14 @@ def test_a_long_invoice_asks_once_a_campaign() -> None:
     books = FakeBooks()
     judged = Judge("acme", by="", now_ms=NOW_MS, definition={"c1": PLAIN}.get, books=books)
     lines = [given(reference=f"r{n}", day=f"2026-02-{n:02d}", invoiced_micros=5) for n in range(1, 28)]
-    assert {answer.outcome for answer in answers(*lines, judged=judged)} == {Outcome.SENT}
+    assert len(answers(*lines, judged=judged)) == 27
     assert books.asked == 1
+
+
+def test_an_invoice_of_nothing_takes_all_of_the_day_back() -> None:
+    (answer,) = answers(given(invoiced_micros=0))
+    assert answer.correction is not None
+    assert answer.correction.spend_micros == -100_000_000
 
 
 @pytest.mark.parametrize(

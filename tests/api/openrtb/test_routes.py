@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from api.background import Following
 from api.wiring import OpenRtb
 from tests.api.conftest import Api, Apis
 from tests.support.served import say_words
@@ -117,3 +118,11 @@ def test_the_bidder_is_in_the_openapi_description(bidding_api: Api) -> None:
     assert {"/openrtb2/win", "/openrtb2/billing", "/openrtb2/loss", "/openrtb2/click"} <= set(document["paths"])
     named = set(json.dumps(document).split('"#/components/schemas/')[1:])
     assert all(ref.split('"')[0] in schemas for ref in named)
+
+
+def test_nothing_is_bid_on_before_all_that_the_log_holds_was_read(
+    bidding_api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first_bid(bidding_api)
+    monkeypatch.setattr(Following, "ready", property(lambda _: False))
+    assert "nbr" in bid(bidding_api)
