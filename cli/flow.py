@@ -77,6 +77,7 @@ def _run(
     from flows.place import LogBehindError
     from flows.process import ProcessSettings, end_with_parent, run
     from flows.snapshots.framed import StateDamagedError
+    from flows.snapshots.versions import UnknownVersionError
     from flows.store import StoreMismatchError
     from schemas.health import Progress
 
@@ -106,7 +107,7 @@ def _run(
             with told, reporting(settings.data_dir, name, progress) as reporter:
                 reporter.tell_on(log)
                 run(log, own, ready=lambda: _say_ready(settings, own), progress=progress, meter=meter)
-    except (InstanceLockedError, StoreMismatchError, LogBehindError, StateDamagedError) as error:
+    except (InstanceLockedError, StoreMismatchError, LogBehindError, StateDamagedError, UnknownVersionError) as error:
         refuse("flow", settings, error)
         raise typer.Exit(2) from None
     say("flow", settings, f"stopped after {meter.lines} events and {meter.decisions} decisions")

@@ -107,11 +107,12 @@ class EventsPartition(StatefulSourcePartition[Item, Place]):
         now_s = self._clock.mono_s()
         if self._epoch.hangs(now_s):
             self._renew()
-        if self._stopping():
-            raise StopIteration
+        # Also where the flow is told to stop at once: the epoch that ends now has a snapshot of every shard.
         if not self._touched:
             self._touched = True
             return [self._empty()]
+        if self._stopping():
+            raise StopIteration
         self._epoch.note(now_s)
         self._idle = True
         self._meter.loop.turn()

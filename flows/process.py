@@ -24,6 +24,7 @@ from flows.metrics import Meter
 from flows.place import SPAN_BYTES, LogBehindError, SourceOptions
 from flows.room import Room
 from flows.snapshots.framed import StateDamagedError
+from flows.snapshots.versions import UnknownVersionError
 from flows.status import StatusReporter
 from flows.store import StoreSettings, prepare
 from flows.warm import load_kernels, settle_collector
@@ -215,9 +216,9 @@ def _break_cluster() -> None:
     raise RuntimeError("the wall clock was set back: the cluster goes on from its last snapshot")
 
 
-def _told(error: BaseException | None) -> LogBehindError | StateDamagedError | None:
+def _told(error: BaseException | None) -> LogBehindError | StateDamagedError | UnknownVersionError | None:
     """What a partition or a shard said, out of what Bytewax made of it."""
-    while error is not None and not isinstance(error, LogBehindError | StateDamagedError):
+    while error is not None and not isinstance(error, LogBehindError | StateDamagedError | UnknownVersionError):
         error = error.__cause__ or error.__context__
     return error
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from bytewax.recovery import init_db_dir
 
-from flows.snapshots.framed import sync_folder
+from flows.snapshots.framed import StateDamagedError, sync_folder
 from flows.snapshots.versions import MIGRATIONS, VERSION
 
 _SETTINGS: Final = "settings.json"
@@ -50,7 +51,7 @@ def prepare(folder: Path, settings: StoreSettings, *, process: int, processes: i
     finish_exchange(folder)
     if not folder.exists() and _make(folder, settings, process=process, processes=processes, shared=shared):
         return
-    made = json.loads((folder / _SETTINGS).read_text())
+    made = _settings_in(folder)
     wanted = asdict(settings)
     of = made.get("state_format", 1)
     if of != settings.state_format and of not in MIGRATIONS:
@@ -78,11 +79,23 @@ def prepare(folder: Path, settings: StoreSettings, *, process: int, processes: i
         _write_settings(folder, settings, process)
 
 
+def _settings_in(folder: Path) -> dict[str, Any]:
+    try:
+        made: dict[str, Any] = json.loads((folder / _SETTINGS).read_text())
+    except ValueError:
+        raise StateDamagedError(folder / _SETTINGS, "is damaged") from None
+    return made
+
+
 def _write_settings(folder: Path, settings: StoreSettings, process: int) -> None:
     """Whole or not at all, though other processes of the cluster may write the same."""
     half = folder / f"{_SETTINGS}.{process}"
-    half.write_text(json.dumps(asdict(settings)))
+    with half.open("w") as file:
+        file.write(json.dumps(asdict(settings)))
+        file.flush()
+        os.fsync(file.fileno())
     half.replace(folder / _SETTINGS)
+    sync_folder(folder)
 
 
 def put_aside(folder: Path, now_ms: int) -> Path | None:
@@ -109,7 +122,7 @@ def read_settings(folder: Path) -> StoreSettings | None:
     finish_exchange(folder)
     if not (folder / _SETTINGS).exists():
         return None
-    made = json.loads((folder / _SETTINGS).read_text())
+    made = _settings_in(folder)
     known = StoreSettings(made["shards"], made["partitions"], made.get("log", ""), made.get("state_format", 1))
     if known.state_format != STATE_FORMAT and known.state_format not in MIGRATIONS:
         raise StoreMismatchError(

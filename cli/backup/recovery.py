@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import sqlite3
+import tempfile
 import time
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
@@ -41,17 +44,33 @@ def copy_store(source: Path, target: Path) -> None:
         raise BackupError(f"the parts of {source} did not fit together; stop the flow for the time of the backup")
     for file in source.glob("*.json"):
         (target / file.name).write_bytes(file.read_bytes())
-    for folder in _FOLDERS:
-        _copy_files(source / folder, target / folder)
-
-
-def _copy_files(source: Path, target: Path) -> None:
-    """Copy files that are only appended to, and that stay for a while after the last snapshot names them."""
-    for file in sorted(path for path in source.rglob("*") if path.is_file()):
-        copy = target / file.relative_to(source)
-        copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):
+    with tempfile.TemporaryDirectory(dir=source.parent, prefix=f"{source.name}.backup-") as held:
+        _hold_files(source, Path(held))
+        for file in sorted(path for path in Path(held).rglob("*") if path.is_file()):
+            copy = target / file.relative_to(held)
+            copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             shutil.copyfile(file, copy)
+
+
+def _hold_files(source: Path, held: Path) -> None:
+    """Link what snapshots name, in a moment: files that are only appended to, and that go a while after the last
+    snapshot names them, which may be sooner than a slow disk has taken the copy of all."""
+    for folder in _FOLDERS:
+        for file in sorted(path for path in (source / folder).rglob("*") if path.is_file()):
+            link = held / file.relative_to(source)
+            link.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # One that goes just now is named by no snapshot that was copied: those are younger.
+            with suppress(FileNotFoundError):
+                _link(file, link)
+
+
+def _link(file: Path, link: Path) -> None:
+    try:
+        os.link(file, link)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK):
+            raise
+        shutil.copyfile(file, link)
 
 
 def copy_database(source: Path, target: Path) -> None:

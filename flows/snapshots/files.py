@@ -22,7 +22,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from flows.logic.kept import KeptRows
-from flows.logic.pages import PAGE_BYTES, Words, bytes_of, page_hashes, pages_of
+from flows.logic.pages import PAGE_BYTES, Words, bytes_of, page_hashes, page_keys, pages_of
 from flows.snapshots.forms import TableForm
 from flows.snapshots.framed import Appender, StateDamagedError, Sync, Unnamed, framed, payloads
 
@@ -113,7 +113,7 @@ class StateFiles:
 
     def __init__(self, folder: Path, key: int, sync: Sync = os.fdatasync) -> None:
         self._folder = folder
-        self._key = np.uint64(key)
+        self._keys = page_keys(key)
         self._pages: dict[str, _Pages] = {}
         self._rows: dict[str, dict[int, _Row]] = {}
         self._segments: list[_Segment] = []
@@ -128,7 +128,7 @@ class StateFiles:
     def save(self, tables: dict[str, NDArray[Any]], rows: dict[str, KeptRows]) -> SavedState:
         """Append what changed; durable when this returns. Raises OSError: then try again."""
         raws = {name: bytes_of(array) for name, array in tables.items()}
-        hashes = {name: page_hashes(raw, self._key) for name, raw in raws.items()}
+        hashes = {name: page_hashes(raw, self._keys) for name, raw in raws.items()}
         self._fit(hashes, rows)
         segment = self._open_segment(sum(map(len, raws.values())))
         changed = [self._changed_pages(name, found) for name, found in hashes.items()]
@@ -247,13 +247,14 @@ class StateFiles:
         for segment in self._segments:
             for payload in payloads(self._path(segment.number), segment.size, segment.crc):
                 self._take(msgspec.msgpack.decode(payload, type=_Frame), segment.number, raws, wanted)
-        for name, pages in self._pages.items():
-            if (pages.where == _NOWHERE).any() or len(self._rows.get(name, {})) != len(wanted.get(name, ())):
-                raise StateDamagedError(self._folder, f"lacks some of {name}")
+        lacking = [name for name, pages in self._pages.items() if (pages.where == _NOWHERE).any()]
+        lacking += [name for name, slots in wanted.items() if self._rows[name].keys() != slots]
+        if lacking:
+            raise StateDamagedError(self._folder, f"lacks some of {', '.join(lacking)}")
         self._forget_later()
         forms = {form.name: form for form in saved.tables}
         for name, raw in raws.items():
-            self._pages[name].hashes = page_hashes(raw, self._key)
+            self._pages[name].hashes = page_hashes(raw, self._keys)
         rows = {
             name: KeptRows((slot, known[slot].packed) for slot in np.frombuffer(saved.rows[name], "<i4").tolist())
             for name, known in self._rows.items()
@@ -283,6 +284,9 @@ class StateFiles:
         """Cut off what was written behind this snapshot; older files that it does not name go as ever, in a while."""
         named = {self._path(segment.number): segment.size for segment in self._segments}
         for path in self._folder.glob("*.state"):
+            if not path.stem.isdigit():
+                # Nobody's of ours: a copy that somebody made.
+                continue
             if path in named:
                 if path.stat().st_size > named[path]:
                     os.truncate(path, named[path])

@@ -76,6 +76,14 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, their names durable."""
+    if not folder.exists():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
 class Appender:
     """Writes frames behind what is known to be whole of a file; one file at a time is open."""
 
@@ -96,9 +104,10 @@ class Appender:
     def _opened(self, path: Path, size: int) -> BinaryIO:
         if self._file is None or self._path != path:
             self.close()
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file, self._path = path.open("r+b" if size else "w+b"), path
+            make_folder(path.parent)
+            file = path.open("r+b" if size else "w+b")
             sync_folder(path.parent)
+            self._file, self._path = file, path
         return self._file
 
     def close(self) -> None:

@@ -220,6 +220,9 @@ class IdFiles:
         if self._base is not None:
             named[self._base_path(self._base.number)] = self._base.size
         for path in self._folder.glob("*.ids"):
+            if not path.stem.removeprefix("base-").isdigit():
+                # Nobody's of ours: a copy that somebody made.
+                continue
             if path in named:
                 if path.stat().st_size > named[path]:
                     os.truncate(path, named[path])

@@ -59,7 +59,7 @@ class ShardFiles:
 
     def _load_ids(self, saved: SavedIds, duplicates: Duplicates) -> None:
         for folder in self._ids_folder.glob("*"):
-            if folder.name not in {str(home) for home in saved}:
+            if folder.is_dir() and folder.name not in {str(home) for home in saved}:
                 shutil.rmtree(folder)
         for home, (organisations, files) in saved.items():
             folder = self._ids_folder / str(home)

@@ -17,7 +17,7 @@ from flows.decide import FlowSettings, build
 from flows.metrics import Meter
 from flows.place import SourceOptions
 from schemas.log import Chunk, LogUnavailableError
-from schemas.topics import EVENTS
+from schemas.topics import EVENTS, SERVING
 from tests.support import flow_runs
 from tests.support.memory_log import MemoryLog
 
@@ -32,19 +32,20 @@ class SlowLog(MemoryLog):
     killed_at_s: float | None = None
 
     def begin(self, topic: str, partition: int) -> int:
-        self._or_killed()
+        self._or_killed(topic)
         return super().begin(topic, partition)
 
     def end(self, topic: str, partition: int) -> int:
-        self._or_killed()
+        self._or_killed(topic)
         return super().end(topic, partition)
 
     def read(self, topic: str, partition: int, offset: int, max_bytes: int, timeout_s: float = 0.0) -> Chunk | None:
-        self._or_killed()
+        self._or_killed(topic)
         return super().read(topic, partition, offset, max_bytes, timeout_s)
 
-    def _or_killed(self) -> None:
-        if self.killed_at_s is None:
+    def _or_killed(self, topic: str) -> None:
+        # What is served is asked for before the dataflow begins.
+        if self.killed_at_s is None or topic == SERVING:
             return
         if time.monotonic() > self.killed_at_s:
             raise ZeroDivisionError("killed")
@@ -95,3 +96,32 @@ def test_a_snapshot_left_over_by_a_kill_is_not_gone_on_from(tmp_path: Path, touc
     duplicates, _ = flow_runs.judged(log)
     # Without the touch Bytewax goes on from what was left over: events that are read again were seen before.
     assert bool(duplicates) is not touches
+
+
+def test_a_run_that_is_stopped_before_it_began_leaves_no_other_state_in_force(tmp_path: Path) -> None:
+    log, store, newer = SlowLog(1), tmp_path / "store", tmp_path / "newer"
+    store.mkdir()
+    init_db_dir(store, 1)  # type: ignore[no-untyped-call]
+    # Killed in its first epoch: what it kept of the shard stays, and no epoch was closed.
+    shutil.copytree(store, newer)
+    send(log, 1, 2)
+    run(log, newer, touches=True)
+    leave_first_over(newer, store)
+    source = SourceOptions(ends=True, touches=True)
+    flow = build(FlowSettings(dedupe_ids=8_192, source=source), log, meter=Meter(), stopping=lambda: True)
+    recovery = RecoveryConfig(store, timedelta(0))  # type: ignore[no-untyped-call]
+    run_main(flow, epoch_interval=timedelta(seconds=EPOCH_S), recovery_config=recovery)  # type: ignore[no-untyped-call]
+    run(log, store, touches=True)
+    duplicates, _ = flow_runs.judged(log)
+    assert not duplicates
+
+
+def leave_first_over(newer: Path, store: Path) -> None:
+    """Write what a run kept of its stages into the first epoch of a store in which none was ever closed."""
+    with sqlite3.connect(newer / "part-0.sqlite3") as later, sqlite3.connect(store / "part-0.sqlite3") as kept:
+        for stage in STAGES:
+            key, state = later.execute(
+                "SELECT state_key, ser_change FROM snaps WHERE step_id = ? ORDER BY snap_epoch DESC", (stage,)
+            ).fetchone()
+            row = (stage, key, 1, state)
+            kept.execute("INSERT INTO snaps (step_id, state_key, snap_epoch, ser_change) VALUES (?, ?, ?, ?)", row)

@@ -15,6 +15,8 @@ import pytest
 from bytewax.recovery import init_db_dir
 
 from flows.instance_lock import InstanceLock, InstanceLockedError
+from flows.seed import Seed, read_seed, write_seed
+from flows.snapshots.framed import StateDamagedError
 from flows.snapshots.versions import MIGRATIONS
 from flows.store import StoreMismatchError, StoreSettings, prepare
 
@@ -156,3 +158,19 @@ def test_a_member_with_other_settings_than_the_one_that_made_the_store_first_is_
     monkeypatch.setattr("flows.store.init_db_dir", make_after_the_other)
     with pytest.raises(StoreMismatchError, match="shards 2 is now 8"):
         made(tmp_path / "r", replace(SETTINGS, shards=8), process=1)
+
+
+def test_settings_that_are_damaged_are_told_with_the_mend(tmp_path: Path) -> None:
+    made(tmp_path / "r")
+    (tmp_path / "r" / "settings.json").write_text("")
+    with pytest.raises(StateDamagedError, match="penstock flow --rewind"):
+        made(tmp_path / "r")
+
+
+def test_a_seed_that_is_damaged_is_told_with_the_mend(tmp_path: Path) -> None:
+    write_seed(tmp_path, Seed(shards={0: b"state"}))
+    assert read_seed(tmp_path).shards == {0: b"state"}
+    path = tmp_path / "seed.json"
+    path.write_bytes(path.read_bytes().replace(b"c3Rh", b"c4Rh"))
+    with pytest.raises(StateDamagedError, match="is damaged"):
+        read_seed(tmp_path)
