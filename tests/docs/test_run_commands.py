@@ -29,6 +29,12 @@ RUN_ELSEWHERE = {
     "penstock analysts | clickhouse-client --multiquery": "tests/storage/test_grants.py, without a server's client",
     "penstock flow": "tests/cli/test_up.py; beside a running flow it is refused",
     "PENSTOCK_SHARDS=8 penstock flow --processes 4": "tests/cli/test_up_health.py, a cluster that is supervised",
+    "penstock state show                   # shards, campaigns, series, ids, how far each partition was read": (
+        "tests/cli/test_state.py; beside a running flow it is refused"
+    ),
+    "penstock corrections import invoice.csv --dry-run   # what would become of each line": (
+        "tests/end_to_end/test_corrections.py, with a platform's file"
+    ),
     "export PENSTOCK_KAFKA=broker-1:9092,broker-2:9092": "tests/end_to_end/test_production_column.py",
 }
 

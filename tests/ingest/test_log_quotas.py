@@ -8,7 +8,7 @@ import pytest
 
 from ingest.local_log import LocalLog
 from ingest.local_log.quotas import SHARES, quotas_of
-from schemas.topics import ALL, CONTROL, DEAD_LETTERS, EVENTS, KPIS, LIVE
+from schemas.topics import ALL, CONTROL, DEAD_LETTERS, EVENTS, KPIS, LIVE, SERVING
 
 HOUR_MS = 3_600_000
 
@@ -55,7 +55,7 @@ def test_a_quota_counts_what_is_on_disk_so_compressed_segments_reach_further_bac
 
 def test_every_bounded_topic_has_a_share_and_the_shares_are_the_whole() -> None:
     assert sum(SHARES.values()) == 100
-    assert set(SHARES) == set(ALL) - {CONTROL, LIVE}
+    assert set(SHARES) == set(ALL) - {CONTROL, LIVE, SERVING}
     assert quotas_of(1_000, {KPIS: 5})[KPIS] == 5
     with pytest.raises(ValueError, match="PENSTOCK_LOG_QUOTAS names nosuch"):
         quotas_of(1_000, {"nosuch": 1})

@@ -144,8 +144,9 @@ class World:
             agenda.append((batch.at_ms, len(agenda), lambda batch=batch: self.senders.send(batch)))  # type: ignore[misc]
         for change in self.plan.changes:
             agenda.append((change.at_ms, len(agenda), lambda change=change: self._change(change)))  # type: ignore[misc]
+        waiting = [*self.plan.corrections]
         for said in self.plan.corrections:
-            agenda.append((said.at_ms, len(agenda), lambda said=said: self._correct(said)))  # type: ignore[misc]
+            agenda.append((said.at_ms, len(agenda), lambda said=said: self._begin(said, waiting)))  # type: ignore[misc]
         for fault in self.plan.faults:
             agenda.append((fault.at_ms, len(agenda), lambda fault=fault: self._strike(fault)))  # type: ignore[misc]
         agenda.sort(key=lambda entry: entry[:2], reverse=True)
@@ -156,6 +157,14 @@ class World:
             self.platform.turn()
             self._recover()
             self.clock.wait(self._rng.randrange(2 * _TURN_MS))
+
+        # What would have been said between the last turn and the end is said once all is calm.
+        for said in waiting:
+            self._later(0, lambda said=said: self._correct(said))  # type: ignore[misc]
+
+    def _begin(self, said: Said, waiting: list[Said]) -> None:
+        waiting.remove(said)
+        self._correct(said)
 
     def _change(self, change: object) -> None:
         self.database.commit(change, self.clock.wall_ms())  # type: ignore[arg-type]

@@ -15,8 +15,8 @@ from storage.queries import KpiReader
 from storage.store.tables import decision_table, kpi_table
 from tests.storage.conftest import Database
 from tests.storage.small_flow import DAY_MS, START_MS, SmallFlow, events
-from tests.storage.test_serving import decision
 from tests.support.chdb_service import ChdbService
+from tests.support.decisions import decision
 from tests.support.memory_log import MemoryLog
 
 

@@ -13,7 +13,7 @@ from schemas.decisions import Kind, next_sequence
 from storage.queries import KpiReader
 from storage.store.feeds import topic_feeds
 from tests.storage.conftest import Database
-from tests.storage.test_serving import decision
+from tests.support.decisions import decision
 from tests.support.memory_log import MemoryLog
 
 NOW_MS = 1_772_409_600_000

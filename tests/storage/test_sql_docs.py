@@ -22,7 +22,7 @@ from storage.store.event_feed import EventFeed
 from storage.store.feeds import topic_feeds
 from tests.storage.conftest import Database, Server, made_database
 from tests.storage.small_flow import SmallFlow, events
-from tests.storage.test_serving import decision
+from tests.support.decisions import decision
 from tests.support.memory_log import MemoryLog
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "sql.md").read_text()

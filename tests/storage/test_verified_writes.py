@@ -23,7 +23,7 @@ from storage.store.tables import MILLIS
 from storage.store.verify import Place, UnwrittenError, missing
 from tests.storage.conftest import Database
 from tests.storage.small_flow import START_MS, SmallFlow, events
-from tests.storage.test_serving import decision
+from tests.support.decisions import decision
 from tests.support.memory_log import MemoryLog
 
 

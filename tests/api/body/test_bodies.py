@@ -21,6 +21,7 @@ ROUTES = [
     ("PATCH", "/api/v1/campaigns/shoes"),
     ("POST", "/api/v1/campaigns/shoes/revert"),
     ("POST", "/api/v1/campaigns/shoes/override"),
+    ("POST", "/api/v1/corrections"),
     ("POST", "/openrtb2/bid"),
 ]
 # Their senders may say the key in the body, so a body without one in its head is read, to a limit of its own.
